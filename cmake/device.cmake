@@ -1,0 +1,36 @@
+# The CUDA extension, atrous._cuda: the kernels built by nvcc, with the CUDA runtime linked in.
+
+set(CMAKE_CUDA_COMPILER "${ATROUS_NVCC}")
+set(CMAKE_CUDA_ARCHITECTURES "${ATROUS_CUDA_ARCHITECTURES}")
+if(NOT CMAKE_CUDA_HOST_COMPILER)
+  set(CMAKE_CUDA_HOST_COMPILER "${CMAKE_CXX_COMPILER}")
+endif()
+atrous_nvcc_library_flag("${ATROUS_NVCC}" library_flag)
+string(APPEND CMAKE_CUDA_FLAGS " ${library_flag}")
+set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
+set(CMAKE_CUDA_STANDARD 17)
+set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+set(CMAKE_CUDA_EXTENSIONS OFF)
+set(CMAKE_CUDA_VISIBILITY_PRESET hidden)
+enable_language(CUDA)
+
+set(ATROUS_CUDA_SOURCES csrc/module.cpp csrc/instances/table.cpp)
+foreach(instance IN LISTS ATROUS_INSTANCES)
+  list(APPEND ATROUS_CUDA_SOURCES csrc/instances/${instance}.cu)
+endforeach()
+
+pybind11_add_module(_cuda MODULE NO_EXTRAS ${ATROUS_CUDA_SOURCES})
+target_include_directories(_cuda PRIVATE csrc/include csrc)
+# Not find_package(CUDAToolkit): the registry's wheels have no libcudart.so for it to find.
+target_include_directories(_cuda SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+target_compile_definitions(_cuda PRIVATE
+  "ATROUS_ARCHITECTURES=\"${CMAKE_CUDA_ARCHITECTURES}\""
+  "ATROUS_NVCC_VERSION=\"${CMAKE_CUDA_COMPILER_VERSION}\""
+)
+target_compile_options(_cuda PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:--threads=2>")
+if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)
+  # A sixth of the bytes of the default
+  target_compile_options(_cuda PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:--compress-mode=size>")
+endif()
+set_target_properties(_cuda PROPERTIES CUDA_RUNTIME_LIBRARY Static LINKER_LANGUAGE CUDA)
+install(TARGETS _cuda LIBRARY DESTINATION atrous)

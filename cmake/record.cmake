@@ -1,0 +1,23 @@
+# Writes atrous/_build.json: what this build holds and, where it has no CUDA, why.
+
+set(ATROUS_RECORD "{}")
+function(atrous_record key value)
+  string(REGEX REPLACE "[^ -~]" "?" text "${value}")
+  string(REPLACE "\\" "\\\\" text "${text}")
+  string(REPLACE "\"" "\\\"" text "${text}")
+  string(JSON record SET "${ATROUS_RECORD}" "${key}" "\"${text}\"")
+  set(ATROUS_RECORD "${record}" PARENT_SCOPE)
+endfunction()
+
+atrous_record(host_compiler "${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}")
+if(ATROUS_NVCC)
+  atrous_record(cuda "yes")
+  atrous_record(nvcc "${CMAKE_CUDA_COMPILER_VERSION}")
+  atrous_record(nvcc_origin "${ATROUS_NVCC_ORIGIN}")
+  atrous_record(architectures "${CMAKE_CUDA_ARCHITECTURES}")
+else()
+  atrous_record(cuda "no")
+  atrous_record(reason "${ATROUS_CUDA_REASON}")
+endif()
+file(WRITE "${CMAKE_CURRENT_BINARY_DIR}/_build.json" "${ATROUS_RECORD}\n")
+install(FILES "${CMAKE_CURRENT_BINARY_DIR}/_build.json" DESTINATION atrous)

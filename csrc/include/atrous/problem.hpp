@@ -1,0 +1,93 @@
+// The argument structs of the kernels: plain data, field for field what kernels/parameters.py packs.
+#pragma once
+
+// Marks a function that both sides call; a compiler that knows no CUDA reads it as nothing.
+#ifdef __CUDACC__
+#define ATROUS_HOST_DEVICE __host__ __device__
+#else
+#define ATROUS_HOST_DEVICE
+#endif
+
+namespace atrous {
+
+using int8 = signed char;
+using uint8 = unsigned char;
+using int32 = int;
+using int64 = long long;
+using float32 = float;
+using float64 = double;
+
+// Codes of parameters.py: DATA_TYPES, PADDING_CODES, ACTIVATION_CODES.
+enum class DataType : int { kFloat32, kFloat16, kBfloat16, kFloat64, kInt8, kUint8, kInt32, kInt64 };
+enum class PaddingMode : int { kZeros, kReflect, kReplicate, kCircular };
+enum class Activation : int {
+  kNone,
+  kRelu,
+  kRelu6,
+  kLeakyRelu,
+  kSilu,
+  kGelu,
+  kGeluTanh,
+  kHardswish,
+  kSigmoid,
+  kTanh,
+  kClip
+};
+
+// What lp pooling does with its cells: |x|^power, |x|, x^2, the mean of x^2, or the largest |x|.
+enum class Norm : int { kPower, kSum, kSquares, kMeanSquare, kLargest };
+
+// y = activation(scale[k] * sum + bias[k] + residual[n, p, q, k]), then the zero point, then the cast.
+struct Epilogue {
+  double activation_a;  // leaky_relu: slope; clip: low
+  double activation_b;  // clip: high
+  int activation;
+  int scale_type;  // DataType of scale[K]
+  int bias_type;   // DataType of bias[K]
+  int y_type;      // DataType of y and of residual
+  int y_zero_point;
+  int reserved;
+};
+
+struct ConvArguments {
+  const void* x;         // [N, H, W, C] by x_stride
+  const void* weight;    // [K, R, S, C/G] by weight_stride
+  const void* scale;     // [K] or null
+  const void* bias;      // [K] or null
+  const void* residual;  // [N, P, Q, K] by residual_stride, or null
+  void* y;               // [N, P, Q, K] by y_stride
+  int64 x_stride[4];
+  int64 weight_stride[4];
+  int64 residual_stride[4];
+  int64 y_stride[4];
+  Epilogue epilogue;
+  int n, h, w, c, k, r, s, p, q, groups;
+  int stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_left;
+  int padding_mode;
+  int x_zero_point;
+};
+
+struct PoolArguments {
+  const void* x;           // [N, H, W, C] by x_stride
+  const void* tap_weight;  // [R, S] float32, float64 for float64 x; weighted pooling only
+  void* y;                 // [N, P, Q, C] by y_stride
+  void* index;             // [N, P, Q, C] int32 or int64 by index_stride, or null
+  int64 x_stride[4];
+  int64 y_stride[4];
+  int64 index_stride[4];
+  double divisor;  // 0: count the taps
+  double power;
+  int n, h, w, c, r, s, p, q;
+  int stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_bottom, pad_left, pad_right;
+  int omit_nan, count_include_pad, normalize_full;
+  int norm;                                                // Norm; lp and rms pooling
+  int index_type;                                          // DataType of index
+  int log_lanes_c, log_lanes_p, log_lanes_q, log_lanes_t;  // log2 of a block's threads over channels, rows, columns, taps
+  int log_lanes_stage;                                     // log2 of the threads that copy one run of neighbours
+  int rows_in_step, taps_in_step;                          // window rows, and taps of a row, staged at a time
+  int cell_step_h, cell_step_w;                            // input cells between staged neighbours; 0: tap by tap
+  int output_pitch_h, output_pitch_w;                      // staged cells between the first taps of two outputs
+  int tap_pitch_h, tap_pitch_w;                            // staged cells between two taps
+};
+
+}  // namespace atrous

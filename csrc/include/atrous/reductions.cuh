@@ -1,0 +1,298 @@
+// What pooling does with the cells of a window: one small struct a reduction, each the running state of one output.
+//
+// start: before any tap. add: one real tap, taps in row-major order. merge: the state of other taps of the same window.
+// across: the state that lane (lane ^ lane_mask) of the warp holds. divisor: of one window, the same for every channel.
+// finish: the output. Tap: what a reduction wants to know of a tap beyond the cell, made once for all channels.
+#pragma once
+
+#include "atrous/prims/warp.cuh"
+#include "atrous/types.cuh"
+
+namespace atrous {
+
+// The taps first .. first + count - 1 of an axis.
+struct TapRange {
+  int first;
+  int count;
+};
+
+// The taps t of [0, taps) with low <= start + t * dilation < high.
+__device__ __forceinline__ TapRange taps_inside(int start, int taps, int dilation, int low, int high) {
+  if (start >= low && start + (taps - 1) * dilation < high) return {0, taps};  // no division for inner windows
+  const int first = start >= low ? 0 : (low - start + dilation - 1) / dilation;
+  if (high <= start) return {first, 0};
+  const int past = (high - 1 - start) / dilation + 1;
+  const int count = (past < taps ? past : taps) - first;
+  return {first, count > 0 ? count : 0};
+}
+
+// One window: the input cell of its first tap, and its real taps, those on cells that exist.
+struct Window {
+  int start_h, start_w;
+  TapRange rows, columns;
+  int lane, log_lanes;  // of the lanes that share the window's taps
+};
+
+// What a maximum starts from: below every value, and, where NaN is omitted, what a window of nothing but NaN gives.
+template <class Real>
+struct Nothing {
+  static __device__ __forceinline__ Real lowest() { return -static_cast<Real>(__builtin_huge_val()); }
+  static __device__ __forceinline__ Real omitted() { return lowest() - lowest(); }
+};
+template <>
+struct Nothing<int32> {
+  static __device__ __forceinline__ int32 lowest() { return -2147483647 - 1; }
+  static __device__ __forceinline__ int32 omitted() { return lowest(); }
+};
+
+__device__ __forceinline__ float32 square_root(float32 value) { return sqrtf(value); }
+__device__ __forceinline__ float64 square_root(float64 value) { return sqrt(value); }
+__device__ __forceinline__ float32 to_power(float32 value, float32 power) { return powf(value, power); }
+__device__ __forceinline__ float64 to_power(float64 value, float64 power) { return pow(value, power); }
+
+template <class Real>
+__device__ __forceinline__ Real magnitude(Real value) {
+  return value < 0 ? -value : value;
+}
+
+template <class Real>
+__device__ __forceinline__ bool is_finite(Real value) {
+  return value - value == 0;
+}
+
+// A tap that is nothing but its cell.
+struct PlainTap {
+  static __device__ __forceinline__ PlainTap of(const PoolArguments&, int, int) { return {}; }
+};
+
+// The largest cell. Propagating, a NaN stays once it is in; omitting, the state is NaN until a number comes.
+template <class Real>
+struct MaxReduction {
+  using Tap = PlainTap;
+  Real value;
+
+  __device__ __forceinline__ void start(const PoolArguments& a) {
+    value = a.omit_nan ? Nothing<Real>::omitted() : Nothing<Real>::lowest();
+  }
+  __device__ __forceinline__ void add(const PoolArguments& a, Real x, const Tap&) {
+    const Real unordered = a.omit_nan ? value : x;
+    if (x > value || unordered != unordered) value = x;
+  }
+  __device__ __forceinline__ void merge(const PoolArguments& a, const MaxReduction& other) {
+    add(a, other.value, Tap{});
+  }
+  __device__ __forceinline__ MaxReduction across(int lane_mask) const { return {prims::shuffle_xor(value, lane_mask)}; }
+  static __device__ __forceinline__ Real divisor(const PoolArguments&, const Window&) { return 1; }
+  __device__ __forceinline__ Real finish(const PoolArguments&, Real) const { return value; }
+};
+
+// The largest cell and the number r * S + s of the first tap that holds it; -1 before any tap.
+template <class Real>
+struct MaxIndexReduction {
+  struct Tap {
+    int number;
+    static __device__ __forceinline__ Tap of(const PoolArguments& a, int r, int s) { return {r * a.s + s}; }
+  };
+  Real value;
+  int number;
+
+  __device__ __forceinline__ void start(const PoolArguments&) {
+    value = Nothing<Real>::lowest();
+    number = -1;
+  }
+  // Whether x comes before y wherever their taps stand; NaN is the largest, or the smallest where it is omitted.
+  static __device__ __forceinline__ bool beats(const PoolArguments& a, Real x, Real y) {
+    return x > y || (a.omit_nan ? x == x && y != y : x != x && y == y);
+  }
+  __device__ __forceinline__ void add(const PoolArguments& a, Real x, const Tap& tap) {
+    if (number >= 0 && !beats(a, x, value)) return;
+    value = x;
+    number = tap.number;
+  }
+  __device__ __forceinline__ void merge(const PoolArguments& a, const MaxIndexReduction& other) {
+    if (other.number < 0) return;
+    const bool earlier = other.number < number && !beats(a, value, other.value);
+    if (number >= 0 && !earlier && !beats(a, other.value, value)) return;
+    *this = other;
+  }
+  __device__ __forceinline__ MaxIndexReduction across(int lane_mask) const {
+    return {prims::shuffle_xor(value, lane_mask), prims::shuffle_xor(number, lane_mask)};
+  }
+  static __device__ __forceinline__ Real divisor(const PoolArguments&, const Window&) { return 1; }
+  __device__ __forceinline__ Real finish(const PoolArguments&, Real) const { return value; }
+  // h * W + w of the winning tap in the unpadded plane.
+  __device__ __forceinline__ int64 plane_offset(const PoolArguments& a, const Window& window) const {
+    const int r = number / a.s;
+    const int h = window.start_h + r * a.dilation_h;
+    const int w = window.start_w + (number - r * a.s) * a.dilation_w;
+    return static_cast<int64>(h) * a.w + w;
+  }
+};
+
+// The sum, over `divisor`, or over the number of taps in the padded extent, or of the real taps.
+template <class Real>
+struct AverageReduction {
+  using Tap = PlainTap;
+  Real sum;
+
+  __device__ __forceinline__ void start(const PoolArguments&) { sum = 0; }
+  __device__ __forceinline__ void add(const PoolArguments&, Real x, const Tap&) { sum += x; }
+  __device__ __forceinline__ void merge(const PoolArguments&, const AverageReduction& other) { sum += other.sum; }
+  __device__ __forceinline__ AverageReduction across(int lane_mask) const {
+    return {prims::shuffle_xor(sum, lane_mask)};
+  }
+  static __device__ __forceinline__ Real divisor(const PoolArguments& a, const Window& window) {
+    if (a.divisor != 0) return static_cast<Real>(a.divisor);
+    TapRange rows = window.rows, columns = window.columns;
+    if (a.count_include_pad) {
+      rows = taps_inside(window.start_h, a.r, a.dilation_h, -a.pad_top, a.h + a.pad_bottom);
+      columns = taps_inside(window.start_w, a.s, a.dilation_w, -a.pad_left, a.w + a.pad_right);
+    }
+    return static_cast<Real>(rows.count) * static_cast<Real>(columns.count);
+  }
+  // A true division: a product with the reciprocal rounds twice.
+  __device__ __forceinline__ Real finish(const PoolArguments&, Real divisor) const { return sum / divisor; }
+};
+
+// Bit patterns of the IEEE formats, for powers of two.
+template <class Real>
+struct Exponent;
+template <>
+struct Exponent<float32> {
+  using Bits = int32;
+  static constexpr int kMantissa = 23, kBias = 127;
+};
+template <>
+struct Exponent<float64> {
+  using Bits = int64;
+  static constexpr int kMantissa = 52, kBias = 1023;
+};
+
+// (sum |x|^p)^(1/p), or the root of the mean square. For p = 2 the sum is kept times scale^2, where scale is the power
+// of two that brings the largest |x| so far into [1, 2): no square overflows, none that counts vanishes, and integers
+// stay exact. For a general p it is kept over scale^p, where scale is the largest |x|: no power exceeds 1. Sums of
+// |x| (p = 1) and maxima (p = inf) need no scale.
+template <class Real>
+struct LpReduction {
+  using Tap = PlainTap;
+  using Bits = typename Exponent<Real>::Bits;
+  Real sum;
+  Real scale;
+
+  static __device__ __forceinline__ bool is(const PoolArguments& a, Norm norm) { return a.norm == static_cast<int>(norm); }
+  static __device__ __forceinline__ bool is_squares(const PoolArguments& a) {
+    return is(a, Norm::kSquares) || is(a, Norm::kMeanSquare);
+  }
+
+  // 2^-e for |x| in [2^e, 2^(e+1)), kept within the normal numbers on both sides.
+  static __device__ __forceinline__ Real inverse_power(Real x) {
+    constexpr int kMantissa = Exponent<Real>::kMantissa, kBias = Exponent<Real>::kBias;
+    union {
+      Real real;
+      Bits bits;
+    } word{x};
+    const Bits field = 2 * kBias - (word.bits >> kMantissa);
+    word.bits = (field < 1 ? 1 : field > 2 * kBias - 1 ? 2 * kBias - 1 : field) << kMantissa;
+    return word.real;
+  }
+
+  __device__ __forceinline__ void start(const PoolArguments& a) {
+    sum = 0;
+    scale = is_squares(a) ? inverse_power(Real(0)) : Real(0);
+  }
+  __device__ __forceinline__ void add(const PoolArguments& a, Real x, const Tap&) {
+    const Real size = magnitude(x);
+    if (is_squares(a)) {
+      add_square(size);
+    } else if (is(a, Norm::kSum)) {
+      sum += size;
+    } else if (is(a, Norm::kLargest)) {
+      if (size > sum || size != size) sum = size;
+    } else {
+      add_power(size, static_cast<Real>(a.power));
+    }
+  }
+  __device__ __forceinline__ void add_square(Real size) {
+    if (size * scale >= 2) rescale(inverse_power(size));
+    const Real scaled = size * scale;
+    sum += scaled * scaled;
+  }
+  // Both factors are powers of two; where their quotient vanishes, so does the old sum beside the new cell.
+  __device__ __forceinline__ void rescale(Real next) {
+    const Real factor = next / scale;
+    sum = sum * factor * factor;
+    scale = next;
+  }
+  __device__ __forceinline__ void add_power(Real size, Real power) {
+    if (!is_finite(size) || !is_finite(sum)) {
+      sum += size;
+    } else if (size > scale) {
+      sum = sum * to_power(scale / size, power) + 1;
+      scale = size;
+    } else if (size > 0) {
+      sum += to_power(size / scale, power);
+    }
+  }
+  __device__ __forceinline__ void merge(const PoolArguments& a, const LpReduction& other_lane) {
+    LpReduction other = other_lane;
+    if (is_squares(a)) {
+      if (other.scale < scale) rescale(other.scale);
+      if (scale < other.scale) other.rescale(scale);
+    } else if (is(a, Norm::kLargest)) {
+      if (other.sum > sum || other.sum != other.sum) sum = other.sum;
+      return;
+    } else if (is(a, Norm::kPower) && is_finite(sum) && is_finite(other.sum) && scale != other.scale) {
+      const Real larger = scale > other.scale ? scale : other.scale;
+      sum *= to_power(scale / larger, static_cast<Real>(a.power));
+      other.sum *= to_power(other.scale / larger, static_cast<Real>(a.power));
+      scale = larger;
+    }
+    sum += other.sum;
+  }
+  __device__ __forceinline__ LpReduction across(int lane_mask) const {
+    return {prims::shuffle_xor(sum, lane_mask), prims::shuffle_xor(scale, lane_mask)};
+  }
+  static __device__ __forceinline__ Real divisor(const PoolArguments& a, const Window& window) {
+    return is(a, Norm::kMeanSquare) ? static_cast<Real>(window.rows.count) * static_cast<Real>(window.columns.count) : Real(1);
+  }
+  __device__ __forceinline__ Real finish(const PoolArguments& a, Real divisor) const {
+    if (is_squares(a)) return square_root(sum / divisor) / scale;
+    if (!is(a, Norm::kPower) || !is_finite(sum)) return sum;
+    return scale * to_power(sum, 1 / static_cast<Real>(a.power));
+  }
+};
+
+// sum w x over the sum of w, of the real taps or of all.
+template <class Real>
+struct WeightedReduction {
+  struct Tap {
+    Real weight;
+    static __device__ __forceinline__ Tap of(const PoolArguments& a, int r, int s) {
+      return {static_cast<const Real*>(a.tap_weight)[r * a.s + s]};
+    }
+  };
+  Real sum;
+
+  __device__ __forceinline__ void start(const PoolArguments&) { sum = 0; }
+  __device__ __forceinline__ void add(const PoolArguments&, Real x, const Tap& tap) { sum += tap.weight * x; }
+  __device__ __forceinline__ void merge(const PoolArguments&, const WeightedReduction& other) { sum += other.sum; }
+  __device__ __forceinline__ WeightedReduction across(int lane_mask) const {
+    return {prims::shuffle_xor(sum, lane_mask)};
+  }
+  // The lanes of the window share the sum as they shared the taps.
+  static __device__ __forceinline__ Real divisor(const PoolArguments& a, const Window& window) {
+    const TapRange rows = a.normalize_full ? TapRange{0, a.r} : window.rows;
+    const TapRange columns = a.normalize_full ? TapRange{0, a.s} : window.columns;
+    Real total = 0;
+    for (int r = rows.first; r < rows.first + rows.count; ++r) {
+      for (int s = columns.first + window.lane; s < columns.first + columns.count; s += 1 << window.log_lanes) {
+        total += Tap::of(a, r, s).weight;
+      }
+    }
+    for (int mask = 1; mask < 1 << window.log_lanes; mask *= 2) total += prims::shuffle_xor(total, mask);
+    return total;
+  }
+  __device__ __forceinline__ Real finish(const PoolArguments&, Real divisor) const { return sum / divisor; }
+};
+
+}  // namespace atrous

@@ -1,0 +1,51 @@
+// The table of kernels that are built ahead of time: the same list for the device and for the simulator.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+namespace atrous {
+
+struct KernelEntry {
+  const char* name;             // the C++ expression in namespace atrous
+  const void* function;         // the kernel, as the CUDA runtime takes it
+  std::size_t parameter_bytes;  // of its one argument
+#ifdef ATROUS_SIMULATED
+  void (*invoke)(const void* function, const void* parameters);  // runs one thread
+#endif
+};
+
+#ifdef ATROUS_SIMULATED
+template <class Arguments>
+void invoke_kernel(const void* function, const void* parameters) {
+  reinterpret_cast<void (*)(Arguments)>(const_cast<void*>(function))(*static_cast<const Arguments*>(parameters));
+}
+#endif
+
+template <class Arguments>
+KernelEntry kernel_entry(const char* name, void (*kernel)(Arguments)) {
+  KernelEntry entry{};
+  entry.name = name;
+  entry.function = reinterpret_cast<const void*>(kernel);
+  entry.parameter_bytes = sizeof(Arguments);
+#ifdef ATROUS_SIMULATED
+  entry.invoke = &invoke_kernel<Arguments>;
+#endif
+  return entry;
+}
+
+// ATROUS_KERNEL(conv_direct<float32, Nhwc, int32, WideTile>): one entry, named exactly as written.
+#define ATROUS_KERNEL(...) ::atrous::kernel_entry(#__VA_ARGS__, &__VA_ARGS__)
+
+// One a family, in csrc/instances/FAMILY.cu.
+void add_conv_direct(std::vector<KernelEntry>& entries);
+void add_conv_pointwise(std::vector<KernelEntry>& entries);
+void add_pool(std::vector<KernelEntry>& entries);
+
+// Every entry, in the order of the families.
+const std::vector<KernelEntry>& kernel_table();
+
+// The entry of that name, or null.
+const KernelEntry* find_kernel(const char* name);
+
+}  // namespace atrous

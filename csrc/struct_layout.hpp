@@ -1,0 +1,116 @@
+// Where each field of the argument structs lies, for the tests that hold the Python mirrors against them.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "atrous/problem.hpp"
+
+namespace atrous {
+
+using StructLayout = std::vector<std::pair<std::string, std::size_t>>;
+
+#define ATROUS_FIELD(name) {#name, offsetof(Struct, name)}
+
+inline StructLayout epilogue_layout() {
+  using Struct = Epilogue;
+  return {ATROUS_FIELD(activation_a), ATROUS_FIELD(activation_b), ATROUS_FIELD(activation),
+          ATROUS_FIELD(scale_type),   ATROUS_FIELD(bias_type),    ATROUS_FIELD(y_type),
+          ATROUS_FIELD(y_zero_point), ATROUS_FIELD(reserved),     {"sizeof", sizeof(Struct)}};
+}
+
+inline StructLayout conv_arguments_layout() {
+  using Struct = ConvArguments;
+  return {ATROUS_FIELD(x),
+          ATROUS_FIELD(weight),
+          ATROUS_FIELD(scale),
+          ATROUS_FIELD(bias),
+          ATROUS_FIELD(residual),
+          ATROUS_FIELD(y),
+          ATROUS_FIELD(x_stride),
+          ATROUS_FIELD(weight_stride),
+          ATROUS_FIELD(residual_stride),
+          ATROUS_FIELD(y_stride),
+          ATROUS_FIELD(epilogue),
+          ATROUS_FIELD(n),
+          ATROUS_FIELD(h),
+          ATROUS_FIELD(w),
+          ATROUS_FIELD(c),
+          ATROUS_FIELD(k),
+          ATROUS_FIELD(r),
+          ATROUS_FIELD(s),
+          ATROUS_FIELD(p),
+          ATROUS_FIELD(q),
+          ATROUS_FIELD(groups),
+          ATROUS_FIELD(stride_h),
+          ATROUS_FIELD(stride_w),
+          ATROUS_FIELD(dilation_h),
+          ATROUS_FIELD(dilation_w),
+          ATROUS_FIELD(pad_top),
+          ATROUS_FIELD(pad_left),
+          ATROUS_FIELD(padding_mode),
+          ATROUS_FIELD(x_zero_point),
+          {"sizeof", sizeof(Struct)}};
+}
+
+inline StructLayout pool_arguments_layout() {
+  using Struct = PoolArguments;
+  return {ATROUS_FIELD(x),
+          ATROUS_FIELD(tap_weight),
+          ATROUS_FIELD(y),
+          ATROUS_FIELD(index),
+          ATROUS_FIELD(x_stride),
+          ATROUS_FIELD(y_stride),
+          ATROUS_FIELD(index_stride),
+          ATROUS_FIELD(divisor),
+          ATROUS_FIELD(power),
+          ATROUS_FIELD(n),
+          ATROUS_FIELD(h),
+          ATROUS_FIELD(w),
+          ATROUS_FIELD(c),
+          ATROUS_FIELD(r),
+          ATROUS_FIELD(s),
+          ATROUS_FIELD(p),
+          ATROUS_FIELD(q),
+          ATROUS_FIELD(stride_h),
+          ATROUS_FIELD(stride_w),
+          ATROUS_FIELD(dilation_h),
+          ATROUS_FIELD(dilation_w),
+          ATROUS_FIELD(pad_top),
+          ATROUS_FIELD(pad_bottom),
+          ATROUS_FIELD(pad_left),
+          ATROUS_FIELD(pad_right),
+          ATROUS_FIELD(omit_nan),
+          ATROUS_FIELD(count_include_pad),
+          ATROUS_FIELD(normalize_full),
+          ATROUS_FIELD(norm),
+          ATROUS_FIELD(index_type),
+          ATROUS_FIELD(log_lanes_c),
+          ATROUS_FIELD(log_lanes_p),
+          ATROUS_FIELD(log_lanes_q),
+          ATROUS_FIELD(log_lanes_t),
+          ATROUS_FIELD(log_lanes_stage),
+          ATROUS_FIELD(rows_in_step),
+          ATROUS_FIELD(taps_in_step),
+          ATROUS_FIELD(cell_step_h),
+          ATROUS_FIELD(cell_step_w),
+          ATROUS_FIELD(output_pitch_h),
+          ATROUS_FIELD(output_pitch_w),
+          ATROUS_FIELD(tap_pitch_h),
+          ATROUS_FIELD(tap_pitch_w),
+          {"sizeof", sizeof(Struct)}};
+}
+
+#undef ATROUS_FIELD
+
+// The fields of the struct in order, closed by ("sizeof", its size); empty where no argument struct has that name.
+inline StructLayout struct_layout(const std::string& name) {
+  if (name == "Epilogue") return epilogue_layout();
+  if (name == "ConvArguments") return conv_arguments_layout();
+  if (name == "PoolArguments") return pool_arguments_layout();
+  return {};
+}
+
+}  // namespace atrous

@@ -1,0 +1,50 @@
+"""atrous: hand-written CUDA kernels for convolution and pooling, with a NumPy and CuPy array path.
+
+Importing it needs no GPU, no driver and no CuPy.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as _version
+
+from .errors import AtrousError, CudaError, EngineUnavailable, ProblemError, UnsupportedProblem
+from .ops import conv2d
+from .plan import Plan, engine_reasons
+from .planners import plan_conv2d, plan_pool2d
+from .pools import avg_pool2d, l2_pool2d, lp_pool2d, max_pool2d, rms_pool2d
+from .problem import Conv2dProblem, Pool2dProblem, parse
+from .queries import explain, indices_to_onnx, indices_to_tf, output_size
+from .weighted_pool import weighted_avg_pool2d
+
+try:
+    __version__ = _version("atrous")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0+unknown"
+
+__all__ = [
+    "AtrousError",
+    "Conv2dProblem",
+    "CudaError",
+    "EngineUnavailable",
+    "Plan",
+    "Pool2dProblem",
+    "ProblemError",
+    "UnsupportedProblem",
+    "__version__",
+    "avg_pool2d",
+    "conv2d",
+    "engine_reasons",
+    "explain",
+    "indices_to_onnx",
+    "indices_to_tf",
+    "l2_pool2d",
+    "lp_pool2d",
+    "max_pool2d",
+    "output_size",
+    "parse",
+    "plan_conv2d",
+    "plan_pool2d",
+    "rms_pool2d",
+    "weighted_avg_pool2d",
+]

@@ -1,0 +1,192 @@
+"""The words and numbers a user passes, turned into plain tuples, or refused in a sentence."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+from .errors import ProblemError, sentence
+from .geometry import PADDING_NAMES, AxisPadding
+
+LAYOUTS = ("NHWC", "NCHW")
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+PRECISIONS = ("float32", "tf32", "strict")
+NAN_POLICIES = ("propagate", "omit")
+NORMALIZATIONS = ("valid", "full")
+WEIGHTINGS = ("gaussian", "inverse", "binomial", "custom")
+
+#: dtype name -> the abbreviation of the case string
+DTYPES = {
+    "float16": "f16",
+    "bfloat16": "bf16",
+    "float32": "f32",
+    "float64": "f64",
+    "int8": "i8",
+    "uint8": "u8",
+    "int32": "i32",
+}
+FLOAT_DTYPES = ("float16", "bfloat16", "float32", "float64")
+INPUT_DTYPES = (*FLOAT_DTYPES, "int8", "uint8")
+
+#: activation name -> the default of each number it takes (None: must be given)
+ACTIVATIONS: dict[str, tuple[float | None, ...]] = {
+    "none": (),
+    "relu": (),
+    "relu6": (),
+    "leaky_relu": (0.01,),
+    "silu": (),
+    "gelu": (),
+    "gelu_tanh": (),
+    "hardswish": (),
+    "sigmoid": (),
+    "tanh": (),
+    "clip": (None, None),
+}
+
+
+def one_of(operation: str, name: str, value: Any, allowed: tuple[str, ...]) -> str:
+    """Return `value` if it is one of the words `allowed`, else raise ProblemError listing them."""
+    if not isinstance(value, str) or value not in allowed:
+        words = ", ".join(repr(word) for word in allowed)
+        raise ProblemError(sentence(operation, f"{name} is {value!r}", f"one of {words}", f"pass {name}={allowed[0]!r} or another of these"))
+    return value
+
+
+def integer(operation: str, name: str, value: Any, smallest: int | None = None, why: str = "") -> int:
+    """Return `value` as an int of at least `smallest`, else raise ProblemError."""
+    wanted = "an integer" if smallest is None else f"an integer >= {smallest}"
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise ProblemError(
+            sentence(operation, f"{name} is {value!r} of type {type(value).__name__}", wanted, f"pass {name} as a plain int")
+        ) from None
+    if smallest is not None and number < smallest:
+        raise ProblemError(sentence(operation, f"{name} is {number}", wanted + why, f"correct {name}"))
+    if abs(number) >= 2**31:
+        raise ProblemError(sentence(operation, f"{name} is {number}", "a magnitude below 2^31", f"correct {name}"))
+    return number
+
+
+def pair(operation: str, name: str, value: Any, smallest: int, why: str = "") -> tuple[int, int]:
+    """Return an int or a pair of ints as a (rows, columns) pair."""
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            raise ProblemError(
+                sentence(operation, f"{name} is {value!r} with {len(value)} entries", "an int or a (rows, columns) pair", f"pass two numbers as {name}")
+            )
+        return (
+            integer(operation, f"{name}[0]", value[0], smallest, why),
+            integer(operation, f"{name}[1]", value[1], smallest, why),
+        )
+    number = integer(operation, name, value, smallest, why)
+    return number, number
+
+
+def stride_pair(operation: str, value: Any) -> tuple[int, int]:
+    """Return the stride as a pair of ints >= 1."""
+    return pair(operation, "stride", value, 1, " (the step between windows in input cells)")
+
+
+def dilation_pair(operation: str, value: Any) -> tuple[int, int]:
+    """Return the dilation as a pair of ints >= 1."""
+    return pair(operation, "dilation", value, 1, " (1 means dense: neighbouring taps are 1 cell apart, so 0 has no meaning)")
+
+
+def axis_padding(operation: str, name: str, value: Any) -> AxisPadding:
+    """Return the padding of one axis: a name, or an int or (low, high) pair as a (low, high) pair."""
+    if isinstance(value, str):
+        return one_of(operation, name, value, PADDING_NAMES)
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            raise ProblemError(sentence(operation, f"{name} is {value!r}", "an int, a (low, high) pair or a name", "pass two numbers"))
+        return integer(operation, f"{name}[0]", value[0]), integer(operation, f"{name}[1]", value[1])
+    number = integer(operation, name, value)
+    return number, number
+
+
+def padding_axes(operation: str, value: Any) -> tuple[AxisPadding, AxisPadding]:
+    """Return the padding of rows and of columns.
+
+    `value` is a name, an int, a pair (rows, columns), or ((top, bottom), (left, right)); an axis of a pair may
+    be a name too.
+    """
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2:
+            raise ProblemError(
+                sentence(
+                    operation,
+                    f"padding is {value!r} with {len(value)} entries",
+                    "a name, an int, (rows, columns) or ((top, bottom), (left, right))",
+                    "group four numbers into two pairs",
+                )
+            )
+        return axis_padding(operation, "padding[0]", value[0]), axis_padding(operation, "padding[1]", value[1])
+    both = axis_padding(operation, "padding", value)
+    return both, both
+
+
+def number(operation: str, name: str, value: Any) -> float:
+    """Return a real number that is not NaN as a float."""
+    try:
+        if isinstance(value, (str, bytes, bool)):
+            raise TypeError
+        real = float(value)
+    except (TypeError, ValueError):
+        raise ProblemError(
+            sentence(operation, f"{name} is {value!r} of type {type(value).__name__}", "a real number", f"pass {name} as a plain float")
+        ) from None
+    if math.isnan(real):
+        raise ProblemError(sentence(operation, f"{name} is NaN", "a real number", f"correct {name}"))
+    return real
+
+
+def activation_tuple(operation: str, value: Any) -> tuple[Any, ...]:
+    """Return an activation as (name, number, ...), with the defaults filled in: ("leaky_relu", 0.01)."""
+    if value is None:
+        return ("none",)
+    parts = tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    if not parts:
+        raise ProblemError(sentence(operation, "activation is an empty tuple", "a name or (name, number, ...)", "pass activation=None for none"))
+    name = one_of(operation, "activation", parts[0], tuple(ACTIVATIONS))
+    defaults = ACTIVATIONS[name]
+    given = parts[1:]
+    required = sum(default is None for default in defaults)
+    if not required <= len(given) <= len(defaults):
+        takes = str(required) if required == len(defaults) else f"{required} to {len(defaults)}"
+        raise ProblemError(
+            sentence(operation, f"activation {value!r} carries {len(given)} numbers", f"{takes} for {name}", f"pass activation=({name!r}, ...) with them")
+        )
+    numbers = [number(operation, f"activation[{i + 1}]", x) for i, x in enumerate(given)]
+    numbers += [float(default) for default in defaults[len(given) :] if default is not None]
+    if name == "clip" and numbers[0] > numbers[1]:
+        raise ProblemError(sentence(operation, f"activation clips to [{numbers[0]}, {numbers[1]}]", "low <= high", "swap the two numbers"))
+    return (name, *numbers)
+
+
+def letters(operation: str, name: str, value: Any, wanted: str) -> str:
+    """Return a layout word that is a permutation of the letters of `wanted`."""
+    if not isinstance(value, str) or sorted(value) != sorted(wanted):
+        raise ProblemError(
+            sentence(operation, f"{name} is {value!r}", f"an order of the four letters of {wanted!r}", f"pass for example {name}={wanted!r}")
+        )
+    return value
+
+
+def shape4(operation: str, name: str, shape: Any, letters_: str) -> tuple[int, int, int, int]:
+    """Return a shape of four sizes >= 0, else raise ProblemError naming the axes."""
+    try:
+        sizes = tuple(shape)
+    except TypeError:
+        sizes = ()
+        shape = repr(shape)
+    axes = ", ".join(letters_)
+    if len(sizes) != 4:
+        raise ProblemError(
+            sentence(operation, f"{name} has shape {shape}, {len(sizes)} dimensions", f"4 dimensions ({axes})", f"reshape {name}, for one image with a leading 1")
+        )
+    checked = [integer(operation, f"{name}.shape[{i}]", size, 0) for i, size in enumerate(sizes)]
+    return checked[0], checked[1], checked[2], checked[3]

@@ -1,0 +1,45 @@
+"""What a person sees: styled lines on a terminal, plain text elsewhere, and a progress bar where rich is installed."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+class Screen:
+    """Writes lines to stdout; styles and the progress bar appear on terminals only, and NO_COLOR is honoured."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._quiet = quiet
+        self._rich = importlib.util.find_spec("rich") is not None
+        self._console: Any = None
+        if self._rich and sys.stdout.isatty():
+            from rich.console import Console
+
+            self._console = Console(highlight=False, soft_wrap=True)
+
+    def line(self, text: str = "", style: str = "") -> None:
+        """Print one line, in a style of rich ("bold", "red") where stdout is a terminal."""
+        if self._quiet:
+            return
+        if self._console is None:
+            print(text, flush=True)
+        else:
+            self._console.print(text, style=style or None, markup=False)
+
+    @contextlib.contextmanager
+    def progress(self) -> Iterator[Callable[[str, float], None]]:
+        """Yield ``report(stage, done)`` with done in 0..1, drawn on stderr if that is a terminal and rich is there."""
+        if self._quiet or not self._rich or not sys.stderr.isatty():
+            yield lambda stage, done: None
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        columns = (TextColumn("{task.description:<24}"), BarColumn(bar_width=40), TextColumn("{task.percentage:>3.0f} %"))
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("", total=1.0)
+            yield lambda stage, done: bar.update(task, description=stage, completed=done)

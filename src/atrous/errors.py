@@ -1,0 +1,28 @@
+"""The exceptions of atrous: every refusal is one of these, with one sentence that says what to do."""
+
+from __future__ import annotations
+
+
+class AtrousError(Exception):
+    """Root of every exception that atrous raises on purpose."""
+
+
+class ProblemError(AtrousError, ValueError):
+    """The request makes no sense: a wrong shape, dtype, device, layout or argument."""
+
+
+class UnsupportedProblem(AtrousError, NotImplementedError):
+    """The request makes sense, and nothing here takes it; the message says who declined and why."""
+
+
+class EngineUnavailable(AtrousError, RuntimeError):
+    """The named engine cannot run here: not built, failed to load, or no device."""
+
+
+class CudaError(AtrousError, RuntimeError):
+    """A CUDA call failed after the request was accepted."""
+
+
+def sentence(operation: str, came: str, expected: str, remedy: str) -> str:
+    """Return the one form of every refusal: ``[operation] came; expected ...; remedy.``"""
+    return f"[{operation}] {came}; expected {expected}; {remedy}."

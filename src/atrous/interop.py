@@ -1,0 +1,362 @@
+"""Arrays in and out: one small class per library, found by the array's type, loaded at first sight.
+
+An array of kind X gives a result of kind X, on the device of X. NumPy users never import CuPy or torch. Facts about
+an array are asked once per call and kept in an `Operand`; nothing here copies array data, except where a function
+says so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .errors import ProblemError, sentence
+
+#: every dtype name an array may have and be told apart by; what an operation takes is checked by its problem
+KNOWN_DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "uint8", "int32", "int64")
+HINT = "pass a NumPy, CuPy or torch array, or any object with __dlpack__"
+
+
+@dataclass(slots=True)
+class Operand:
+    """The facts about one array that plans and engines need."""
+
+    array: Any  # what the array path computes with: a NumPy, CuPy or array-api-strict array over the same memory
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]  # in elements
+    dtype: str
+    device: str  # "cpu" or "cuda:0"
+    pointer: int
+    writable: bool
+
+
+class Library:
+    """NumPy, and the common ground of every other library."""
+
+    name = "NumPy"
+
+    def operand(self, operation: str, name: str, array: Any) -> Operand:
+        """Return the facts about `array`, or raise ProblemError if its dtype has no meaning here."""
+        if isinstance(array, np.ma.MaskedArray):
+            raise ProblemError(sentence(operation, f"{name} is a masked array", "an array without a mask", f"pass {name}.filled(value)"))
+        return numpy_operand(operation, name, np.asarray(array))
+
+    def empty(self, shape: tuple[int, ...], dtype: str, like: Operand) -> Any:
+        """Return a new uninitialised array of this library on the device of `like`."""
+        return np.empty(shape, numpy_dtype(dtype))
+
+    def copy(self, operand: Operand) -> Any:
+        """Return a C-contiguous copy of the operand in this library."""
+        return np.array(operand.array, order="C", copy=True)
+
+    def made(self, operation: str, array: Any, like: Operand) -> Operand:
+        """Return the facts of an array that `empty` or `copy` made."""
+        return self.operand(operation, "out", array)
+
+    def constant(self, values: Any, dtype: str, like: Operand) -> Operand:
+        """Return a small table of numbers as an operand on the device of `like`."""
+        return numpy_operand("constant", "table", np.ascontiguousarray(values, numpy_dtype(dtype)))
+
+    def computable(self, operand: Operand) -> Any:
+        """Return the operand as the NumPy, CuPy or array-api-strict array that the array path computes with."""
+        return operand.array
+
+    def result(self, array: Any) -> Any:
+        """Return an output that `empty` made as the user's kind of array."""
+        return array
+
+    def stream(self, operand: Operand) -> int:
+        """Return the library's current stream on the operand's device; 0 on a CPU."""
+        return 0
+
+    def on(self, operand: Operand, stream: int) -> contextlib.AbstractContextManager[Any]:
+        """Return a context in which device and stream are those of the call."""
+        return contextlib.nullcontext()
+
+
+def numpy_dtype(name: str) -> Any:
+    """Return the NumPy dtype of a dtype name; bfloat16 comes from ml_dtypes."""
+    if name == "bfloat16":
+        if importlib.util.find_spec("ml_dtypes") is None:
+            raise ProblemError(sentence("dtype", "bfloat16 was asked for and ml_dtypes is not installed", "NumPy with ml_dtypes", "pip install ml_dtypes"))
+        return np.dtype(importlib.import_module("ml_dtypes").bfloat16)
+    return np.dtype(name)
+
+
+def element_strides(operation: str, name: str, strides: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
+    """Return byte strides as element strides, or raise ProblemError where they are no multiple of the element."""
+    if any(step % itemsize for step in strides):
+        raise ProblemError(
+            sentence(operation, f"{name} has byte strides {strides} and elements of {itemsize} bytes", "strides that are multiples of the element", f"pass a copy of {name}")
+        )
+    return tuple(step // itemsize for step in strides)
+
+
+def numpy_operand(operation: str, name: str, array: Any, device: str = "cpu") -> Operand:
+    """Return the Operand of a NumPy ndarray."""
+    dtype = known_dtype(operation, name, array.dtype.name, array.dtype.isnative)
+    pointer, read_only = array.__array_interface__["data"]
+    return Operand(array, array.shape, element_strides(operation, name, array.strides, array.itemsize), dtype, device, pointer, not read_only)
+
+
+def known_dtype(operation: str, name: str, dtype: str, native: bool = True) -> str:
+    """Return `dtype` if it is one of KNOWN_DTYPES in native byte order, else raise ProblemError."""
+    if dtype not in KNOWN_DTYPES or not native:
+        came = f"{name} has dtype {dtype}" + ("" if native else " in foreign byte order")
+        raise ProblemError(sentence(operation, came, f"one of {', '.join(KNOWN_DTYPES[:6])}", f"convert it first, for example {name}.astype('float32')"))
+    return dtype
+
+
+class CuPy(Library):
+    """CuPy arrays."""
+
+    name = "CuPy"
+
+    def __init__(self) -> None:
+        self.cupy = importlib.import_module("cupy")
+
+    def operand(self, operation: str, name: str, array: Any) -> Operand:
+        if not isinstance(array, self.cupy.ndarray):
+            array = self.cupy.asarray(array)  # a view: __cuda_array_interface__ of some other library
+        dtype = known_dtype(operation, name, array.dtype.name)
+        strides = element_strides(operation, name, array.strides, array.itemsize)
+        return Operand(array, array.shape, strides, dtype, f"cuda:{array.device.id}", array.data.ptr, True)
+
+    def empty(self, shape: tuple[int, ...], dtype: str, like: Operand) -> Any:
+        with self.on(like, -1):
+            return self.cupy.empty(shape, numpy_dtype(dtype))
+
+    def constant(self, values: Any, dtype: str, like: Operand) -> Operand:
+        with self.on(like, -1):
+            return self.operand("constant", "table", self.cupy.asarray(np.asarray(values, numpy_dtype(dtype))))
+
+    def copy(self, operand: Operand) -> Any:
+        with self.on(operand, -1):
+            return self.cupy.array(operand.array, order="C", copy=True)
+
+    def stream(self, operand: Operand) -> int:
+        return int(self.cupy.cuda.get_current_stream(device_index(operand)).ptr)
+
+    @contextlib.contextmanager
+    def on(self, operand: Operand, stream: int) -> Iterator[None]:
+        with self.cupy.cuda.Device(device_index(operand)):
+            if stream < 0 or stream == self.cupy.cuda.get_current_stream().ptr:
+                yield
+            else:
+                with self.cupy.cuda.ExternalStream(stream):
+                    yield
+
+
+class Torch(Library):
+    """torch tensors on a CPU or a CUDA device. Gradients are not recorded: pass x.detach()."""
+
+    name = "torch"
+
+    def __init__(self) -> None:
+        self.torch = importlib.import_module("torch")
+
+    def operand(self, operation: str, name: str, array: Any) -> Operand:
+        torch = self.torch
+        if array.layout is not torch.strided or array.is_conj() or array.is_neg():
+            raise ProblemError(sentence(operation, f"{name} is a {array.layout} tensor", "a dense strided tensor", f"pass {name}.to_dense()"))
+        if array.requires_grad:
+            raise ProblemError(sentence(operation, f"{name} requires a gradient", "a tensor without one (nothing here records gradients)", f"pass {name}.detach()"))
+        dtype = known_dtype(operation, name, str(array.dtype).removeprefix("torch."))
+        device = "cpu" if array.device.type == "cpu" else f"{array.device.type}:{array.device.index}"
+        if array.device.type not in ("cpu", "cuda"):
+            raise ProblemError(sentence(operation, f"{name} is on {device}", "cpu or cuda", f"move {name} with .to()"))
+        view = self.view(array, dtype) if device == "cpu" else array
+        return Operand(view, tuple(array.shape), tuple(array.stride()), dtype, device, array.data_ptr(), True)
+
+    def view(self, tensor: Any, dtype: str) -> Any:
+        """Return the NumPy view of a CPU tensor."""
+        if dtype == "bfloat16":
+            return tensor.view(self.torch.uint16).numpy().view(numpy_dtype("bfloat16"))
+        return tensor.numpy()
+
+    def empty(self, shape: tuple[int, ...], dtype: str, like: Operand) -> Any:
+        return self.torch.empty(shape, dtype=getattr(self.torch, dtype), device=like.device)
+
+    def constant(self, values: Any, dtype: str, like: Operand) -> Operand:
+        return self.operand("constant", "table", self.torch.tensor(values, dtype=getattr(self.torch, dtype), device=like.device))
+
+    def computable(self, operand: Operand) -> Any:
+        return operand.array if operand.device == "cpu" else library_named("cupy").cupy.from_dlpack(operand.array)  # type: ignore[attr-defined]
+
+    def copy(self, operand: Operand) -> Any:
+        if operand.device != "cpu":
+            return operand.array.detach().clone(memory_format=self.torch.contiguous_format)
+        whole = self.empty(operand.shape, operand.dtype, operand)
+        self.view(whole, operand.dtype)[...] = operand.array
+        return whole
+
+    def stream(self, operand: Operand) -> int:
+        return 0 if operand.device == "cpu" else int(self.torch.cuda.current_stream(operand.device).cuda_stream)
+
+    def on(self, operand: Operand, stream: int) -> contextlib.AbstractContextManager[Any]:
+        return contextlib.nullcontext() if operand.device == "cpu" else self.torch.cuda.device(operand.device)
+
+
+class ArrayApiStrict(Library):
+    """array-api-strict arrays: host memory behind the array standard's own rules; the array path alone takes them."""
+
+    name = "array-api-strict"
+
+    def __init__(self) -> None:
+        self.strict = importlib.import_module("array_api_strict")
+
+    def operand(self, operation: str, name: str, array: Any) -> Operand:
+        inner = numpy_operand(operation, name, np.asarray(array))
+        return Operand(array, inner.shape, inner.strides, inner.dtype, "cpu", inner.pointer, True)
+
+    def empty(self, shape: tuple[int, ...], dtype: str, like: Operand) -> Any:
+        return self.strict.empty(shape, dtype=getattr(self.strict, dtype))
+
+    def constant(self, values: Any, dtype: str, like: Operand) -> Operand:
+        return self.operand("constant", "table", self.strict.asarray(values, dtype=getattr(self.strict, dtype)))
+
+    def copy(self, operand: Operand) -> Any:
+        return self.strict.asarray(operand.array, copy=True)
+
+
+class DLPack(Library):
+    """Any other producer of DLPack or __cuda_array_interface__: read in place, answered through its own from_dlpack."""
+
+    def __init__(self, root: str) -> None:
+        self.name = root
+        module = importlib.import_module("jax.numpy" if root in ("jax", "jaxlib") else root)
+        self.consume = getattr(module, "from_dlpack", None)
+        self.host = Library()
+
+    def operand(self, operation: str, name: str, array: Any) -> Operand:
+        if hasattr(array, "__dlpack_device__") and int(array.__dlpack_device__()[0]) == 1:
+            try:
+                view = np.from_dlpack(array)
+            except (BufferError, RuntimeError, TypeError):  # a dtype (bfloat16) or read-only array NumPy's importer refuses
+                view = np.asarray(array)
+            operand = numpy_operand(operation, name, view)
+        elif hasattr(array, "__dlpack__") and not hasattr(array, "__cuda_array_interface__"):
+            operand = library_named("cupy").operand(operation, name, library_named("cupy").cupy.from_dlpack(array))  # type: ignore[attr-defined]
+        else:
+            operand = library_named("cupy").operand(operation, name, array)
+        if self.name in ("jax", "jaxlib"):
+            operand.writable = False
+        return operand
+
+    def _inner(self, operand: Operand) -> Library:
+        return self.host if operand.device == "cpu" else library_named("cupy")
+
+    def empty(self, shape: tuple[int, ...], dtype: str, like: Operand) -> Any:
+        return self._inner(like).empty(shape, dtype, like)
+
+    def made(self, operation: str, array: Any, like: Operand) -> Operand:
+        return self._inner(like).operand(operation, "out", array)
+
+    def constant(self, values: Any, dtype: str, like: Operand) -> Operand:
+        return self._inner(like).constant(values, dtype, like)
+
+    def computable(self, operand: Operand) -> Any:
+        return self._inner(operand).computable(operand)
+
+    def copy(self, operand: Operand) -> Any:
+        return self._inner(operand).copy(operand)
+
+    def stream(self, operand: Operand) -> int:
+        return self._inner(operand).stream(operand)
+
+    def on(self, operand: Operand, stream: int) -> contextlib.AbstractContextManager[Any]:
+        return self._inner(operand).on(operand, stream)
+
+    def result(self, array: Any) -> Any:
+        if self.consume is None:
+            return array
+        if array.dtype.name == "bfloat16":  # NumPy exports no bfloat16 capsule; jax takes the array itself
+            return importlib.import_module("jax.numpy").asarray(array) if self.name in ("jax", "jaxlib") else array
+        return self.consume(array)
+
+
+_libraries: dict[str, Library] = {"numpy": Library()}
+_CLASSES: dict[str, type[Library]] = {"cupy": CuPy, "torch": Torch, "array_api_strict": ArrayApiStrict}
+
+
+def library_named(root: str) -> Library:
+    """Return the Library of a top-level module name, made at first sight."""
+    found = _libraries.get(root)
+    if found is None:
+        found = _libraries[root] = _CLASSES[root]() if root in _CLASSES else DLPack(root)
+    return found
+
+
+def library_of(operation: str, name: str, array: Any) -> Library:
+    """Return the Library an array belongs to, or raise ProblemError if it is no array."""
+    for cls in type(array).__mro__:
+        root = cls.__module__.partition(".")[0]
+        if (root == "numpy" and isinstance(array, np.ndarray)) or (root in _CLASSES and hasattr(array, "shape")):
+            return library_named(root)
+    if hasattr(array, "__dlpack__") or hasattr(array, "__cuda_array_interface__"):
+        return library_named(type(array).__module__.partition(".")[0])
+    raise ProblemError(sentence(operation, f"{name} is of type {type(array).__name__}", "an array", HINT))
+
+
+def device_index(operand: Operand) -> int:
+    """Return the number of a CUDA device."""
+    return int(operand.device.partition(":")[2] or 0)
+
+
+def stream_pointer(operation: str, stream: Any) -> int:
+    """Return the CUDA stream handle that `stream` means: an int, or an object with `__cuda_stream__`, `ptr` or `cuda_stream`."""
+    if isinstance(stream, int) and not isinstance(stream, bool) and stream >= 0:
+        return stream
+    if hasattr(stream, "__cuda_stream__"):
+        protocol = stream.__cuda_stream__
+        return int((protocol() if callable(protocol) else protocol)[1])
+    for attribute in ("ptr", "cuda_stream"):
+        if isinstance(getattr(stream, attribute, None), int):
+            return int(getattr(stream, attribute))
+    raise ProblemError(
+        sentence(operation, f"stream is {stream!r} of type {type(stream).__name__}", "an int >= 0 or an object with __cuda_stream__", "pass stream=None for the current stream")
+    )
+
+
+def byte_range(operand: Operand, itemsize: int) -> tuple[int, int]:
+    """Return the first and the one-past-last byte address that an operand can touch."""
+    if 0 in operand.shape:
+        return operand.pointer, operand.pointer
+    spans = [(extent - 1) * step * itemsize for extent, step in zip(operand.shape, operand.strides)]
+    low = sum(span for span in spans if span < 0)
+    return operand.pointer + low, operand.pointer + sum(span for span in spans if span > 0) + itemsize
+
+
+def may_share_memory(one: Operand, other: Operand) -> bool:
+    """Return whether two operands may have a cell in common; channel slices of one larger array are told apart."""
+    size, other_size = numpy_dtype(one.dtype).itemsize, numpy_dtype(other.dtype).itemsize
+    low, high = byte_range(one, size)
+    start, end = byte_range(other, other_size)
+    if start >= high or end <= low:
+        return False
+    first = [(abs(step) * size, extent) for step, extent in zip(one.strides, one.shape) if extent > 1]
+    second = [(abs(step) * other_size, extent) for step, extent in zip(other.strides, other.shape) if extent > 1]
+    for period, _ in first:
+        # both are rows of one pitch: they are disjoint if their places within the pitch are
+        if period and all(step % period == 0 for step, _ in first + second if step >= period):
+            width = size + sum(step * (extent - 1) for step, extent in first if step < period)
+            other_width = other_size + sum(step * (extent - 1) for step, extent in second if step < period)
+            place = (start - low) % period
+            if place >= width and place + other_width <= period:
+                return False
+    return True
+
+
+def overlaps_itself(operand: Operand) -> bool:
+    """Return whether two indices of an operand may name one cell (broadcast or overlapping strides)."""
+    reach = 1
+    for step, extent in sorted((abs(step), extent) for step, extent in zip(operand.strides, operand.shape) if extent > 1):
+        if step < reach:
+            return True
+        reach = step * (extent - 1) + reach
+    return False

@@ -1,0 +1,79 @@
+"""The arrays of one call, checked against each other and against the problem before anything runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .errors import ProblemError, sentence
+from .interop import Library, Operand, library_of, may_share_memory, overlaps_itself
+
+Operands = dict[str, Operand]
+
+
+def gather(operation: str, x: Any, **others: Any) -> tuple[Library, Operands]:
+    """Return the library of x and the facts of every array that is not None; all must share library and device."""
+    library = library_of(operation, "x", x)
+    found = {"x": library.operand(operation, "x", x)}
+    for name, array in others.items():
+        if array is None:
+            continue
+        other = library_of(operation, name, array)
+        if other is not library:
+            raise ProblemError(
+                sentence(operation, f"x is a {library.name} array and {name} is a {other.name} array", "arrays of one library", f"convert {name} to {library.name}")
+            )
+        found[name] = library.operand(operation, name, array)
+        same_device(operation, found["x"], name, found[name])
+    return library, found
+
+
+def same_device(operation: str, x: Operand, name: str, operand: Operand) -> None:
+    """Raise ProblemError unless an operand is where x is."""
+    if operand.device != x.device:
+        raise ProblemError(
+            sentence(operation, f"x is on {x.device} and {name} on {operand.device}", "arrays on one device", f"move {name} to {x.device} first (nothing is moved unasked)")
+        )
+
+
+def matches(operation: str, name: str, operand: Operand, shape: tuple[int, ...], dtype: str, axes: str) -> None:
+    """Raise ProblemError unless an operand has this shape and dtype."""
+    if operand.shape != shape:
+        raise ProblemError(sentence(operation, f"{name} has shape {operand.shape}", f"{shape} ({axes})", f"reshape or slice {name}"))
+    if operand.dtype != dtype:
+        raise ProblemError(sentence(operation, f"{name} has dtype {operand.dtype}", dtype, f"convert {name} to {dtype}, or pass out_dtype="))
+
+
+def vector(operation: str, name: str, operand: Operand | None, length: int) -> str | None:
+    """Return the dtype of a per-channel operand (scale, bias), or None; raise ProblemError unless it is [K]."""
+    if operand is None:
+        return None
+    if operand.shape != (length,):
+        raise ProblemError(sentence(operation, f"{name} has shape {operand.shape}", f"({length},), one number an output channel", f"reshape {name}, for one number use a full vector"))
+    return operand.dtype
+
+
+def output(
+    operation: str, library: Library, name: str, out: Any, shape: tuple[int, ...], dtype: str, inputs: Operands, axes: str
+) -> Operand:
+    """Return the facts of an output the caller gave, or raise ProblemError if it cannot be written as asked."""
+    other = library_of(operation, name, out)
+    if other is not library:
+        raise ProblemError(
+            sentence(operation, f"x is a {library.name} array and {name} is a {other.name} array", f"{name} of x's library", f"allocate {name} with {library.name}")
+        )
+    operand = library.operand(operation, name, out)
+    same_device(operation, inputs["x"], name, operand)
+    matches(operation, name, operand, shape, dtype, axes)
+    if not operand.writable:
+        raise ProblemError(sentence(operation, f"{name} is read-only", "an array that can be written", f"pass a writable {name}, or none"))
+    if overlaps_itself(operand):
+        raise ProblemError(
+            sentence(operation, f"{name} has strides {operand.strides}, so several elements share memory", "an output whose elements are distinct", f"allocate {name} afresh")
+        )
+    for other_name, given in inputs.items():
+        in_place = other_name == "residual" and given.pointer == operand.pointer and given.strides == operand.strides
+        if not in_place and may_share_memory(given, operand):
+            raise ProblemError(
+                sentence(operation, f"{name} shares memory with {other_name}", "an output of its own (only residual may be the output itself)", f"pass another {name}, or a copy of {other_name}")
+            )
+    return operand

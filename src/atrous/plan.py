@@ -1,0 +1,306 @@
+"""Plans: a problem bound to an engine, a kernel and packed weights; callable, repeatable, capturable."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from typing import Any
+
+from . import config
+from .arguments import WEIGHTINGS
+from .choose import Explanation, Problem, choose, device_named, explain_problem, operation_of
+from .engines import arrays, compiled, runtime, simulated
+from .errors import EngineUnavailable, ProblemError, UnsupportedProblem, sentence
+from .interop import Library, Operand, library_named, numpy_dtype, stream_pointer
+from .kernels.base import Device, Kernel, Strides, canonical
+from .operands import Operands, gather, matches, output, vector
+from .problem import Conv2dProblem, Pool2dProblem
+from .weighting import tap_weights
+
+log = logging.getLogger("atrous")
+
+KERNEL_ENGINES = {"compiled": compiled, "runtime": runtime, "simulated": simulated}
+ENGINES = (*KERNEL_ENGINES, "arrays")
+
+
+def engine_reasons() -> dict[str, str | None]:
+    """Return, for every engine, None if it can run here or the sentence that says why it cannot."""
+    return {**{name: engine.available() for name, engine in KERNEL_ENGINES.items()}, "arrays": arrays.available()}
+
+
+class Route:
+    """A problem bound to the engine and kernel that will run it; launches are prepared once per set of strides."""
+
+    def __init__(self, problem: Problem, engine: str, kernel: Kernel | None, device: Device) -> None:
+        self.problem = problem
+        self.engine = engine
+        self.kernel = kernel
+        self.device = device
+        self._prepared: dict[Strides, Any] = {}
+
+    @property
+    def workspace_bytes(self) -> int:
+        """Bytes held beyond the output while running; 0 for every kernel."""
+        return 0 if self.kernel else arrays.workspace_bytes(self.problem)
+
+    def run(self, library: Library, inputs: Operands, outputs: list[Operand], stream: int) -> None:
+        """Compute the outputs from checked operands."""
+        if 0 in outputs[0].shape:
+            return
+        if self.kernel is None:
+            with library.on(inputs["x"], stream):
+                self._run_arrays(library, inputs, outputs)
+            return
+        given = {**inputs, "y": outputs[0]}
+        if len(outputs) > 1:
+            given["index"] = outputs[1]
+        strides = _strides(self.problem, given)
+        prepared = self._prepared.get(strides)
+        if prepared is None:
+            launch = self.kernel.launch(self.problem, strides)
+            prepared = self._prepared[strides] = (KERNEL_ENGINES[self.engine].prepare(launch), launch.pointers)
+        pointers = tuple(given[name].pointer if name in given else 0 for name in prepared[1])
+        with library.on(inputs["x"], stream):
+            prepared[0].run(pointers, stream)
+
+    def _run_arrays(self, library: Library, inputs: Operands, outputs: list[Operand]) -> None:
+        found = {name: library.computable(operand) for name, operand in inputs.items()}
+        written = [library.computable(operand) for operand in outputs]
+        if isinstance(self.problem, Conv2dProblem):
+            arrays.conv2d(self.problem, found["x"], found["weight"], found.get("scale"), found.get("bias"), found.get("residual"), written[0])
+        else:
+            arrays.pool2d(self.problem, found["x"], found.get("tap_weight"), written[0], written[1] if len(written) > 1 else None)
+
+
+def _strides(problem: Problem, given: Operands) -> Strides:
+    layout = problem.layout
+    found = {name: canonical(given[name].strides, layout, "NHWC") for name in ("x", "y", "residual", "index") if name in given}
+    if isinstance(problem, Conv2dProblem):
+        found["weight"] = canonical(given["weight"].strides, problem.weight_layout, "KRSC")
+    return Strides(**found)
+
+
+@functools.lru_cache(maxsize=4096)
+def route(problem: Problem, device: str, engine: str | None, kernel: str | None, forced: str | None) -> Route:
+    """Return the engine and kernel for a problem whose arrays are on `device` ("cpu" or "cuda:0"); remembered.
+
+    Raises
+    ------
+    ProblemError
+        If no engine or kernel has that name, or the engine does not reach arrays on that device.
+    EngineUnavailable
+        If the named engine cannot run here.
+    UnsupportedProblem
+        If no kernel of the named engine takes the problem.
+    """
+    operation = operation_of(problem)
+    wanted = engine or forced
+    if wanted is not None and wanted not in ENGINES:
+        names = ", ".join(repr(name) for name in ENGINES)
+        raise ProblemError(sentence(operation, f"engine is {wanted!r}", f"one of {names}", "pass engine=None to have one chosen"))
+    reachable = ("arrays", "simulated") if device == "cpu" else ("compiled", "runtime", "arrays")
+    if wanted is None:
+        return _best(problem, device, reachable, kernel)
+    if wanted not in reachable:
+        remedy = "pass cupy.asarray(x), or engine='simulated'" if device == "cpu" else "pass cupy.asnumpy(x), or engine=None"
+        raise ProblemError(sentence(operation, f"engine is {wanted!r} and x is on {device}", f"one of {', '.join(reachable)} there", remedy))
+    return _bind(problem, device, wanted, kernel)
+
+
+def _best(problem: Problem, device: str, reachable: tuple[str, ...], kernel: str | None) -> Route:
+    if device == "cpu":
+        return _bind(problem, device, "arrays", kernel)
+    for name in reachable:
+        try:
+            return _bind(problem, device, name, kernel)
+        except (EngineUnavailable, UnsupportedProblem) as refusal:
+            if kernel is not None:
+                raise
+            log.debug("%s: %s does not serve: %s", problem, name, refusal)
+    raise AssertionError("the array path takes every problem")
+
+
+def _bind(problem: Problem, device: str, engine: str, kernel: str | None) -> Route:
+    operation = operation_of(problem)
+    if engine == "arrays":
+        if kernel is not None:
+            raise ProblemError(
+                sentence(operation, f"kernel is {kernel!r} and engine 'arrays', which has no kernels", "a kernel engine", "pass engine='simulated', or CUDA arrays, or drop kernel=")
+            )
+        return Route(problem, engine, None, device_named("sm_80"))
+    reason = KERNEL_ENGINES[engine].available()
+    if reason is not None:
+        raise EngineUnavailable(sentence(operation, f"engine {engine!r} cannot run here: {reason}", "an engine that can", "pass engine=None"))
+    target = device_named("simulated") if engine == "simulated" else _cuda_device(device)
+    chosen = choose(problem, target, kernel)
+    log.debug("%s: engine %s, kernel %s", problem, engine, chosen.name)
+    return Route(problem, engine, chosen, target)
+
+
+def cuda_architecture(index: int) -> str:
+    """Return "sm_90" or the like for a CUDA device, or raise EngineUnavailable if it is not there."""
+    reason = compiled.available()
+    if reason is None and 0 <= index < compiled.device_count():
+        return str(compiled.architecture(index))
+    raise EngineUnavailable(sentence("explain", f"device {index} was asked for", "a CUDA device of this machine", f"name an architecture instead ({reason or 'fewer devices'})"))
+
+
+@functools.lru_cache(maxsize=None)
+def _cuda_device(device: str) -> Device:
+    index = int(device.partition(":")[2])
+    return device_named("sm_" + library_named("cupy").cupy.cuda.Device(index).compute_capability)  # type: ignore[attr-defined]
+
+
+class Plan:
+    """One operation, ready to run on arrays of one shape: `y = plan(x)`, or `plan(x, out=y)` without any allocation.
+
+    A plan holds its own packed copy of weight, scale and bias, taken when it was made: writing to the originals
+    afterwards changes nothing. Make one with `plan_conv2d` or `plan_pool2d`.
+    """
+
+    def __init__(self, problem: Problem, library: Library | None, constants: Operands, engine: str | None, kernel: str | None) -> None:
+        self.problem = problem
+        self._library = library
+        self._constants = constants
+        self._engine = engine
+        self._kernel = kernel
+        device = constants["weight"].device if "weight" in constants else "cpu"
+        self._planned = route(problem, device, engine, kernel, config.forced_engine())
+
+    @property
+    def engine(self) -> str:
+        """Name of the engine that runs this plan on arrays where its weights are (pooling: where the last x was)."""
+        return self._planned.engine
+
+    @property
+    def kernel(self) -> str:
+        """Name of the kernel, or "windows + matmul" on the array path."""
+        return self._planned.kernel.name if self._planned.kernel else "windows + matmul"
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of the packed weight, scale and bias."""
+        return sum(math.prod(operand.shape) * numpy_dtype(operand.dtype).itemsize for operand in self._constants.values())
+
+    @property
+    def workspace_bytes(self) -> int:
+        """Bytes a call holds beyond its output; 0 for every kernel."""
+        return self._planned.workspace_bytes
+
+    def __call__(self, x: Any, *, residual: Any = None, out: Any = None, stream: Any = None) -> Any:
+        """Return y, or (y, indices), for an x of the planned shape and dtype; `out` is written and returned if given.
+
+        Raises
+        ------
+        ProblemError
+            If x, residual or out is not what was planned for; nothing has run then.
+        """
+        operation = operation_of(self.problem)
+        library, inputs = gather(operation, x, residual=residual)
+        if self._library is not None and library is not self._library:
+            raise ProblemError(
+                sentence(operation, f"x is a {library.name} array and the plan's weight a {self._library.name} array", "arrays of one library", "plan with weights of x's library")
+            )
+        return execute(self.problem, library, {**inputs, **self._constants}, out, stream, self._engine, self._kernel, self)
+
+    def for_input(self, x_shape: Any) -> Plan:
+        """Return a plan for another input shape that shares this plan's packed weights; padding stays as resolved."""
+        resized = resize(self.problem, x_shape)
+        return Plan(resized, self._library, self._constants, self._engine, self._kernel)
+
+    def explain(self) -> Explanation:
+        """Return FLOPs, least bytes, the roofline floor and each kernel's answer."""
+        planned = self._planned
+        return explain_problem(self.problem, planned.device, planned.engine)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Plan {operation_of(self.problem)} {self.problem} kernel={self.kernel!r} engine={self.engine!r}"
+            f" packed={self.packed_bytes} B workspace={self.workspace_bytes} B>"
+        )
+
+
+def resize(problem: Problem, x_shape: Any) -> Problem:
+    """Return the problem for another input shape, with the same window, stride, dilation and resolved pads."""
+    top, bottom, left, right = problem.pads
+    shared: dict[str, Any] = dict(stride=problem.stride, padding=((top, bottom), (left, right)), dilation=problem.dilation)
+    if isinstance(problem, Conv2dProblem):
+        names = "groups padding_mode dtype out_dtype layout weight_layout scale bias residual activation precision zero_point out_zero_point"
+        options = {name: getattr(problem, name) for name in names.split()}
+        return Conv2dProblem.make(x_shape, problem.weight_shape, **shared, **options)
+    names = "ceil_mode dtype layout nan return_indices count_include_pad divisor power weighting sigma normalize"
+    options = {name: getattr(problem, name) for name in names.split()}
+    return Pool2dProblem.make(x_shape, (problem.r, problem.s), problem.kind, **shared, **options)
+
+
+def check_inputs(problem: Problem, inputs: Operands) -> None:
+    """Raise ProblemError unless every operand is what the problem was made for."""
+    operation = operation_of(problem)
+    matches(operation, "x", inputs["x"], problem.x_shape, problem.dtype, ", ".join(problem.layout))
+    if not isinstance(problem, Conv2dProblem):
+        return
+    matches(operation, "weight", inputs["weight"], problem.weight_shape, problem.dtype, ", ".join(problem.weight_layout))
+    for name in ("scale", "bias"):
+        vector(operation, name, inputs.get(name), problem.k)
+    if problem.residual != ("residual" in inputs):
+        remedy = "plan with residual=True, or pass none" if "residual" in inputs else "pass residual="
+        raise ProblemError(sentence(operation, f"residual is {'given' if 'residual' in inputs else 'missing'}", "what was planned", remedy))
+    if problem.residual:
+        matches(operation, "residual", inputs["residual"], problem.y_shape, problem.out_dtype, ", ".join(problem.layout).replace("C", "K").replace("H", "P").replace("W", "Q"))
+
+
+def execute(
+    problem: Problem, library: Library, inputs: Operands, out: Any, stream: Any, engine: str | None, kernel: str | None, plan: Plan | None = None
+) -> Any:
+    """Run a problem on operands: last checks, the route, the output from the caller's own library."""
+    operation = operation_of(problem)
+    check_inputs(problem, inputs)
+    x = inputs["x"]
+    if stream is not None and x.device == "cpu":
+        raise ProblemError(sentence(operation, f"stream is {stream!r} and x is on the CPU", "no stream", "drop stream=, or pass CUDA arrays"))
+    handle = library.stream(x) if stream is None else stream_pointer(operation, stream)
+    if library.name == "array-api-strict" and engine not in (None, "arrays"):
+        raise ProblemError(sentence(operation, f"x is an array-api-strict array and engine is {engine!r}", "engine 'arrays'", "drop engine="))
+    bound = route(problem, x.device, engine, kernel, config.forced_engine())
+    if plan is not None:
+        plan._planned = bound
+    two = isinstance(problem, Pool2dProblem) and problem.return_indices
+    wanted = [("out", problem.out_dtype)] + ([("out[1]", problem.index_dtype)] if two else [])
+    if isinstance(problem, Pool2dProblem) and problem.weighting in WEIGHTINGS[:3] and "tap_weight" not in inputs:
+        inputs = {**inputs, "tap_weight": tap_operand(problem, library, x)}
+    axes = ", ".join("NPQK" if problem.layout == "NHWC" else "NKPQ")
+    if out is None:
+        made = [library.empty(problem.y_shape, dtype, x) for _, dtype in wanted]
+        bound.run(library, inputs, [library.made(operation, array, x) for array in made], handle)
+        results = [library.result(array) for array in made]
+        return tuple(results) if two else results[0]
+    if two and (not isinstance(out, tuple) or len(out) != 2):
+        raise ProblemError(sentence(operation, f"out is of type {type(out).__name__}", "a pair (values, indices)", "pass out=(y, indices)"))
+    taken, facts = dict(inputs), []
+    for (name, dtype), array in zip(wanted, out if two else (out,)):
+        facts.append(output(operation, library, name, array, problem.y_shape, dtype, taken, axes))
+        taken[name] = facts[-1]
+    bound.run(library, inputs, facts, handle)
+    return out
+
+
+@functools.lru_cache(maxsize=1024)
+def _table(weighting: str, window: tuple[int, int], dilation: tuple[int, int], sigma: float | None) -> Any:
+    return tap_weights(weighting, window, dilation, sigma)
+
+
+def tap_operand(problem: Pool2dProblem, library: Library, like: Operand) -> Operand:
+    """Return the [R, S] tap weights of a named weighting as an operand beside `like`."""
+    table = _table(problem.weighting, (problem.r, problem.s), problem.dilation, problem.sigma)
+    return library.constant(table, tap_dtype(problem), like)
+
+
+def tap_dtype(problem: Pool2dProblem) -> str:
+    """Return the dtype of tap weights: float64 for float64 x, else float32."""
+    return "float64" if problem.dtype == "float64" else "float32"
+
+
+def packed(operation: str, library: Library, constants: Operands) -> Operands:
+    """Return contiguous copies of operands, which a plan keeps."""
+    return {name: library.made(operation, library.copy(operand), operand) for name, operand in constants.items()}

@@ -1,0 +1,173 @@
+"""Questions that run nothing: output sizes, explanations, and indices in other frameworks' conventions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import arguments as arg
+from .choose import Explanation, Problem, explain_case
+from .errors import ProblemError, sentence
+from .geometry import arithmetic, axis_output, axis_pads
+from .interop import library_of
+from .plan import Plan, cuda_architecture
+
+
+def output_size(size: int, kernel: int, *, stride: int = 1, padding: Any = "valid", dilation: int = 1, ceil_mode: bool = False) -> int:
+    """Return how many windows fit along one axis: floor((I + p0 + p1 - Ke) / S) + 1 with Ke = D*(K-1)+1.
+
+    Parameters
+    ----------
+    size, kernel : int >= 1
+        Input cells and taps along the axis.
+    stride, dilation : int >= 1
+    padding : int, (low, high), "valid", "same", "same_lower", "full" or "causal"
+    ceil_mode : bool, default False
+        Round up, less one where the last window would start beyond the input and its low padding.
+
+    Returns
+    -------
+    int
+        At least 1.
+
+    Raises
+    ------
+    ProblemError
+        If an argument makes no sense or no window fits; the message shows the arithmetic.
+
+    Notes
+    -----
+    The formula is that of Dumoulin and Visin, arXiv:1603.07285, with dilation.
+
+    Examples
+    --------
+    >>> import atrous
+    >>> atrous.output_size(28, 3, padding=1, stride=3)
+    10
+    """
+    name = "output_size"
+    cells, taps = arg.integer(name, "size", size, 1), arg.integer(name, "kernel", kernel, 1)
+    step, spread = arg.integer(name, "stride", stride, 1), arg.integer(name, "dilation", dilation, 1, " (1 means dense)")
+    if not isinstance(ceil_mode, bool):
+        raise ProblemError(sentence(name, f"ceil_mode is {ceil_mode!r}", "True or False", "pass a bool"))
+    pads = axis_pads(cells, taps, step, spread, arg.axis_padding(name, "padding", padding))
+    outputs = axis_output(cells, taps, step, spread, pads, ceil_mode)
+    if outputs < 1:
+        raise ProblemError(sentence(name, arithmetic(cells, taps, step, spread, pads), "at least 1", "use a smaller window, less dilation or more padding"))
+    return outputs
+
+
+def explain(case_or_plan: str | Problem | Plan, device: str | int | None = None) -> Explanation:
+    """Return which kernel takes a problem and why each other one declines, as text with `.rows`.
+
+    Parameters
+    ----------
+    case_or_plan : str, problem or Plan
+        A case string such as "n1c64h56w56_k64r3s3_pad1_f16", a problem, or a plan.
+    device : str or int, optional
+        "sm_80", "sm_90" ... needs no GPU; an index asks that CUDA device. Default: a plan's own device, else "sm_80".
+
+    Returns
+    -------
+    Explanation
+        A str; `.rows` has a dict a kernel: kernel, chosen, reason, microseconds (an estimate), launch.
+
+    Raises
+    ------
+    ProblemError
+        If the case string or the device's name makes no sense.
+    EngineUnavailable
+        If an index is given and no such CUDA device is there.
+
+    Examples
+    --------
+    >>> import atrous
+    >>> [row["kernel"] for row in atrous.explain("n1c64h56w56_k64r1s1_f16", "sm_80").rows if row["chosen"]]
+    ['conv_pointwise']
+    """
+    if isinstance(case_or_plan, Plan):
+        if device is None:
+            return case_or_plan.explain()
+        case_or_plan = case_or_plan.problem
+    if isinstance(device, int):
+        device = cuda_architecture(device)
+    return explain_case(case_or_plan, device)
+
+
+def indices_to_onnx(indices: Any, x_shape: Any, *, layout: str = "NHWC", storage_order: int = 0) -> Any:
+    """Return max-pooling indices as ONNX's MaxPool counts them: over the whole N x C x H x W tensor.
+
+    Parameters
+    ----------
+    indices : array of offsets h*W+w, as `max_pool2d(..., return_indices=True)` gives them
+    x_shape : four ints
+        Shape of the input that was pooled, in `layout`.
+    storage_order : 0 or 1
+        ONNX's attribute: 0 counts a plane row by row, 1 column by column.
+
+    Returns
+    -------
+    int64 array of the shape of `indices`: (n*C + c)*H*W + h*W + w, or w*H + h for storage_order 1.
+
+    Raises
+    ------
+    ProblemError
+        If indices and x_shape do not fit together.
+    """
+    plane, n, c, sizes = _plane(indices, x_shape, layout, "indices_to_onnx")
+    if storage_order not in (0, 1):
+        raise ProblemError(sentence("indices_to_onnx", f"storage_order is {storage_order!r}", "0 or 1", "pass 0 for rows first"))
+    if storage_order == 1:
+        plane = plane % sizes["W"] * sizes["H"] + plane // sizes["W"]
+    return _like(indices, (n * sizes["C"] + c) * (sizes["H"] * sizes["W"]) + plane)
+
+
+def indices_to_tf(indices: Any, x_shape: Any, *, layout: str = "NHWC", include_batch: bool = False) -> Any:
+    """Return max-pooling indices as TensorFlow's max_pool_with_argmax counts them: (h*W + w)*C + c, channels last.
+
+    Parameters
+    ----------
+    indices : array of offsets h*W+w, as `max_pool2d(..., return_indices=True)` gives them
+    x_shape : four ints
+        Shape of the input that was pooled, in `layout`.
+    include_batch : bool, default False
+        TensorFlow's include_batch_in_index: add n*H*W*C.
+
+    Returns
+    -------
+    int64 array of the shape of `indices`
+
+    Raises
+    ------
+    ProblemError
+        If indices and x_shape do not fit together.
+    """
+    plane, n, c, sizes = _plane(indices, x_shape, layout, "indices_to_tf")
+    batch = n * (sizes["H"] * sizes["W"] * sizes["C"]) if include_batch else 0
+    return _like(indices, plane * sizes["C"] + c + batch)
+
+
+def _plane(indices: Any, x_shape: Any, layout: str, operation: str) -> tuple[Any, Any, Any, dict[str, int]]:
+    arg.one_of(operation, "layout", layout, arg.LAYOUTS)
+    library = library_of(operation, "indices", indices)
+    operand = library.operand(operation, "indices", indices)
+    sizes = dict(zip(layout, arg.shape4(operation, "x", x_shape, layout)))
+    axes = dict(zip(layout, operand.shape)) if len(operand.shape) == 4 else {}
+    if operand.dtype not in ("int32", "int64") or axes.get("N") != sizes["N"] or axes.get("C") != sizes["C"]:
+        raise ProblemError(
+            sentence(operation, f"indices is {operand.dtype} of shape {operand.shape} and x_shape {tuple(x_shape)}", "int32 or int64 with the same N and C", "pass the arrays of one call")
+        )
+    tables = []
+    for letter in "NC":
+        shape = [sizes[letter] if axis == letter else 1 for axis in layout]
+        tables.append(library.computable(library.constant(np.arange(sizes[letter]).reshape(shape), "int64", operand)))
+    return library.computable(operand) + 0 * tables[0], tables[0], tables[1], sizes
+
+
+def _like(indices: Any, values: Any) -> Any:
+    library = library_of("indices", "indices", indices)
+    operand = library.operand("indices", "indices", indices)
+    made = library.empty(operand.shape, "int64", operand)
+    library.computable(library.made("indices", made, operand))[...] = values
+    return library.result(made)

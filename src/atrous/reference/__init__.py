@@ -1,0 +1,8 @@
+"""What the operations mean, in NumPy: slow, readable, and shared with no kernel."""
+
+from __future__ import annotations
+
+from .conv import conv2d, conv2d_unrounded
+from .pool import pool2d, pool2d_unrounded, tap_weights
+
+__all__ = ["conv2d", "conv2d_unrounded", "pool2d", "pool2d_unrounded", "tap_weights"]

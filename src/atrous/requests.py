@@ -1,0 +1,70 @@
+"""From the words and numbers of a call to a problem, remembered: equal requests make one problem object."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from . import arguments as arg
+from .errors import ProblemError, sentence
+from .problem import Conv2dProblem, Pool2dProblem
+
+
+@functools.lru_cache(maxsize=4096)
+def conv_problem(x_shape: tuple[int, ...], weight_shape: tuple[int, ...], options: tuple[tuple[str, Any], ...]) -> Conv2dProblem:
+    return Conv2dProblem.make(x_shape, weight_shape, **dict(options))
+
+
+@functools.lru_cache(maxsize=4096)
+def pool_problem(x_shape: tuple[int, ...], window: Any, kind: str, options: tuple[tuple[str, Any], ...]) -> Pool2dProblem:
+    return Pool2dProblem.make(x_shape, window, kind, **dict(options))
+
+
+def _plain(operation: str, options: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return options with ints made pairs and words checked, so that equal options are equal and hashable."""
+    for name in ("stride", "dilation"):
+        if options[name] is not None:
+            options[name] = getattr(arg, f"{name}_pair")(operation, options[name])
+    options["padding"] = arg.padding_axes(operation, options["padding"])
+    options["operation"] = operation
+    return tuple(options.items())
+
+
+def conv_options(operation: str, options: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    for name in ("groups", "zero_point", "out_zero_point"):
+        options[name] = arg.integer(operation, name, options[name])
+    options["activation"] = arg.activation_tuple(operation, options["activation"])
+    for name in ("layout", "padding_mode", "precision"):
+        arg.one_of(operation, name, options[name], {"layout": arg.LAYOUTS, "padding_mode": arg.PADDING_MODES, "precision": arg.PRECISIONS}[name])
+    if options["weight_layout"] is not None:
+        arg.letters(operation, "weight_layout", options["weight_layout"], "KRSC")
+    options["out_dtype"] = dtype_name(operation, "out_dtype", options["out_dtype"])
+    return _plain(operation, options)
+
+
+def dtype_name(operation: str, name: str, dtype: Any) -> str | None:
+    """Return a dtype's name from a name, or from a NumPy, CuPy, ml_dtypes or torch dtype; None stays None."""
+    if dtype is None or isinstance(dtype, str):
+        found = dtype
+    else:
+        found = getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype).removeprefix("torch.")
+    if found is not None and found not in arg.DTYPES:
+        raise ProblemError(sentence(operation, f"{name} is {dtype!r}", f"one of {', '.join(arg.DTYPES)}", f"pass {name} as one of these names"))
+    return found
+
+
+def make_pool(operation: str, x_shape: Any, window: Any, kind: str, dtype: str, options: dict[str, Any]) -> Pool2dProblem:
+    for name, default in (("stride", None), ("padding", "valid"), ("dilation", 1), ("ceil_mode", False), ("layout", "NHWC")):
+        options.setdefault(name, default)
+    arg.one_of(operation, "layout", options["layout"], arg.LAYOUTS)
+    for name in ("ceil_mode", "return_indices", "count_include_pad"):
+        if name in options and not isinstance(options[name], bool):
+            raise ProblemError(sentence(operation, f"{name} is {options[name]!r} of type {type(options[name]).__name__}", "True or False", f"pass {name} as a bool"))
+    for name in ("divisor", "sigma", "power"):
+        if options.get(name) is not None:
+            options[name] = arg.number(operation, "p" if name == "power" else name, options[name])
+    for name, words in (("nan", arg.NAN_POLICIES), ("normalize", arg.NORMALIZATIONS)):
+        if name in options:
+            arg.one_of(operation, name, options[name], words)
+    size = arg.one_of(operation, "window", window, ("global",)) if isinstance(window, str) else arg.pair(operation, "window", window, 1)
+    return pool_problem(tuple(arg.shape4(operation, "x", x_shape, options["layout"])), size, kind, (*_plain(operation, options), ("dtype", dtype)))

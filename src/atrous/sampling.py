@@ -1,0 +1,139 @@
+"""Random small problems that differ in everything at once: what fuzzing draws from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .arguments import FLOAT_DTYPES, PADDING_MODES
+from .errors import AtrousError
+from .problem import Conv2dProblem, Pool2dProblem
+
+KINDS = ("conv", "max", "avg", "lp", "rms", "weighted")
+ACTIVATIONS: tuple[Any, ...] = (
+    "relu", "relu6", ("leaky_relu", 0.25), "leaky_relu", "silu", "gelu", "gelu_tanh", "hardswish", "sigmoid", "tanh", ("clip", -2, 3.5),
+)  # fmt: skip
+
+
+def random_problem(seed: int, kind: str | None = None) -> Conv2dProblem | Pool2dProblem:
+    """Return a small valid problem, the same for the same arguments.
+
+    Parameters
+    ----------
+    seed : int
+    kind : {"conv", "max", "avg", "lp", "rms", "weighted"}, optional
+        Default: any, convolutions half of the time.
+
+    Notes
+    -----
+    Images and windows are not square; strides, dilations and pads (negative ones too) are drawn apart for rows and
+    columns; groups, channel multipliers, padding modes, dtypes, layouts and epilogues all occur.
+    """
+    random = np.random.default_rng([seed, 0 if kind is None else 1 + KINDS.index(kind)])
+    chosen = kind or ("conv" if random.random() < 0.5 else str(random.choice(KINDS[1:])))
+    while True:
+        try:
+            return _convolution(random) if chosen == "conv" else _pooling(random, chosen)
+        except AtrousError:
+            continue  # drawn apart, sizes and pads need not fit together; the next draw may
+
+
+def _pick(random: Any, options: Any) -> Any:
+    return options[int(random.integers(len(options)))]
+
+
+def _pair(random: Any, low: int, high: int) -> tuple[int, int]:
+    return int(random.integers(low, high + 1)), int(random.integers(low, high + 1))
+
+
+def _padding(random: Any, window: tuple[int, int], dilation: tuple[int, int], lowest: int) -> Any:
+    if random.random() < 0.4:
+        return _pick(random, ("valid", "same", "same_lower", "full", "causal", ("same", "causal")))
+    ends = []
+    for size, step in zip(window, dilation):
+        most = min(3, step * (size - 1))
+        ends.append((int(random.integers(lowest, most + 1)), int(random.integers(lowest, most + 1))))
+    return tuple(ends)
+
+
+def _window(random: Any) -> dict[str, Any]:
+    window = _pair(random, 1, 5)
+    dilation = _pair(random, 1, 3) if random.random() < 0.4 else (1, 1)
+    return {"window": window, "dilation": dilation, "stride": _pair(random, 1, 3), "padding": _padding(random, window, dilation, -2)}
+
+
+def _convolution(random: Any) -> Conv2dProblem:
+    form = _window(random)
+    n, (h, w) = int(random.integers(1, 4)), _pair(random, 3, 13)
+    groups = _pick(random, (1, 1, 1, 2, 3, 4, 8))
+    inputs = _pick(random, (1, 1, 2, 3, 4, 8, 16, 20)) if groups == 1 else _pick(random, (1, 1, 2, 3, 4))
+    outputs = _pick(random, (1, 2, 3, 8, 16, 24)) if groups == 1 else _pick(random, (1, 2, 3))
+    layout = _pick(random, ("NHWC", "NHWC", "NCHW"))
+    order = "".join(random.permutation(list("KRSC"))) if random.random() < 0.25 else {"NHWC": "KRSC", "NCHW": "KCRS"}[layout]
+    x = {"N": n, "H": h, "W": w, "C": groups * inputs}
+    weight = {"K": groups * outputs, "R": form["window"][0], "S": form["window"][1], "C": inputs}
+    dtype = _pick(random, ("float32", "float32", "float16", "float16", "bfloat16", "float64", "int8", "uint8"))
+    return Conv2dProblem.make(
+        tuple(x[letter] for letter in layout), tuple(weight[letter] for letter in order), dtype=dtype, stride=form["stride"],
+        padding=form["padding"], dilation=form["dilation"], groups=groups, layout=layout, weight_layout=order,
+        padding_mode="zeros" if random.random() < 0.6 else _pick(random, PADDING_MODES[1:]), **_epilogue(random, dtype),
+    )  # fmt: skip
+
+
+def _epilogue(random: Any, dtype: str) -> dict[str, Any]:
+    words: dict[str, Any] = {}
+    floating = dtype in FLOAT_DTYPES
+    if random.random() < 0.2:
+        words["out_dtype"] = _pick(random, FLOAT_DTYPES)
+    if not floating:
+        words["out_dtype"] = _pick(random, ("int32", "int8", "uint8", "float32"))
+        low, high = (-128, 127) if dtype == "int8" else (0, 255)
+        words["zero_point"] = int(random.integers(low, high + 1)) if random.random() < 0.5 else 0
+        if words["out_dtype"] in ("int8", "uint8"):
+            words["out_zero_point"] = int(random.integers(0, 100)) if random.random() < 0.5 else 0
+    short = dtype if floating else "float32"
+    if random.random() < 0.3 or words.get("out_dtype") in ("int8", "uint8"):
+        words["scale"] = _pick(random, (short, "float32"))
+    if random.random() < 0.5:
+        words["bias"] = _pick(random, (short, "float32" if floating else "int32"))
+    if random.random() < 0.25:
+        words["residual"] = True
+    if random.random() < 0.6 and words.get("out_dtype") != "int32":
+        words["activation"] = _pick(random, ACTIVATIONS)
+    if dtype == "float32" and random.random() < 0.3:
+        words["precision"] = _pick(random, ("tf32", "strict"))
+    return words
+
+
+def _pooling(random: Any, kind: str) -> Pool2dProblem:
+    form = _window(random)
+    n, (h, w), c = int(random.integers(1, 4)), _pair(random, 3, 13), _pick(random, (1, 2, 3, 5, 8, 17, 24))
+    layout = _pick(random, ("NHWC", "NHWC", "NCHW"))
+    x = {"N": n, "H": h, "W": w, "C": c}
+    x_shape = tuple(x[letter] for letter in layout)
+    dtype = _pick(random, (*FLOAT_DTYPES, "float32", "int8", "uint8") if kind == "max" else (*FLOAT_DTYPES, "float32"))
+    options = _options(random, kind)
+    if random.random() < 0.1:
+        return Pool2dProblem.make(x_shape, "global", kind, dtype=dtype, layout=layout, **options)
+    if random.random() < 0.2:
+        form["stride"] = None
+    ceil_mode = bool(random.random() < 0.3)
+    if ceil_mode:
+        form["padding"] = _padding(random, form["window"], form["dilation"], 0)
+    window = form.pop("window")
+    return Pool2dProblem.make(x_shape, window, kind, dtype=dtype, layout=layout, ceil_mode=ceil_mode, **form, **options)
+
+
+def _options(random: Any, kind: str) -> dict[str, Any]:
+    if kind == "max":
+        return {"nan": _pick(random, ("propagate", "propagate", "omit")), "return_indices": bool(random.random() < 0.5)}
+    if kind == "avg":
+        return {"count_include_pad": bool(random.random() < 0.5), "divisor": _pick(random, (None, None, None, 7, 2.5))}
+    if kind == "lp":
+        return {"power": _pick(random, (1.0, 2.0, 3.0, 0.5, 2.5, float("inf")))}
+    if kind == "weighted":
+        word = _pick(random, ("gaussian", "inverse", "binomial", "custom"))
+        sigma = 0.75 if word == "gaussian" and random.random() < 0.5 else None
+        return {"weighting": word, "sigma": sigma, "normalize": _pick(random, ("valid", "valid", "full"))}
+    return {}
