@@ -23,8 +23,9 @@ pybind11_add_module(_cuda MODULE NO_EXTRAS ${ATROUS_CUDA_SOURCES})
 target_include_directories(_cuda PRIVATE csrc/include csrc)
 # Not find_package(CUDAToolkit): the registry's wheels have no libcudart.so for it to find.
 target_include_directories(_cuda SYSTEM PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+string(REPLACE ";" " " ATROUS_ARCHITECTURE_WORDS "${CMAKE_CUDA_ARCHITECTURES}")
 target_compile_definitions(_cuda PRIVATE
-  "ATROUS_ARCHITECTURES=\"${CMAKE_CUDA_ARCHITECTURES}\""
+  "ATROUS_ARCHITECTURES=\"${ATROUS_ARCHITECTURE_WORDS}\""
   "ATROUS_NVCC_VERSION=\"${CMAKE_CUDA_COMPILER_VERSION}\""
 )
 target_compile_options(_cuda PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:--threads=2>")

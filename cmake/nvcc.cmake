@@ -90,7 +90,7 @@ macro(atrous_find_nvcc)
     endif()
     # A compiler that the user names and that does not work is an error too: nothing else was asked for.
     if(ATROUS_CUDA_REASON AND (NOT ATROUS_CUDA_WISH STREQUAL "AUTO" OR ATROUS_NVCC_ORIGIN MATCHES "CUDACXX|CMAKE"))
-      message(FATAL_ERROR "[atrous] ${ATROUS_CUDA_REASON}; expected a CUDA 12.4 to 13 nvcc that works with "
+      message(FATAL_ERROR "[atrous] ${ATROUS_CUDA_REASON}; expected an nvcc that works with "
         "${CMAKE_CXX_COMPILER}; name one by CUDACXX, or build without CUDA by ATROUS_CUDA=OFF.")
     endif()
   endif()

@@ -1,7 +1,17 @@
 # The simulator, atrous._sim: the kernels' own text compiled by the host compiler against csrc/sim.
 
-set(ATROUS_SIM_SOURCES csrc/sim_module.cpp csrc/instances/table.cpp)
-file(GLOB ATROUS_SIM_MODEL CONFIGURE_DEPENDS csrc/sim/*.cpp)
+set(ATROUS_SIM_SOURCES
+  csrc/sim_module.cpp
+  csrc/instances/table.cpp
+  csrc/sim/context.cpp
+  csrc/sim/deadlock.cpp
+  csrc/sim/launch.cpp
+  csrc/sim/machine.cpp
+  csrc/sim/primitives.cpp
+  csrc/sim/shared_memory.cpp
+  csrc/sim/stacks.cpp
+  csrc/sim/test_kernels.cpp
+)
 foreach(instance IN LISTS ATROUS_INSTANCES)
   # A .cu source would be given to nvcc wherever CUDA is enabled, so a .cpp that includes it is compiled instead.
   set(wrapper "${CMAKE_CURRENT_BINARY_DIR}/sim/${instance}.cpp")
@@ -9,7 +19,7 @@ foreach(instance IN LISTS ATROUS_INSTANCES)
   list(APPEND ATROUS_SIM_SOURCES "${wrapper}")
 endforeach()
 
-pybind11_add_module(_sim MODULE NO_EXTRAS ${ATROUS_SIM_SOURCES} ${ATROUS_SIM_MODEL})
+pybind11_add_module(_sim MODULE NO_EXTRAS ${ATROUS_SIM_SOURCES})
 target_include_directories(_sim PRIVATE csrc/sim/include csrc/include csrc)
 target_compile_definitions(_sim PRIVATE ATROUS_SIMULATED)
 # No contraction of a * b + c but where the kernels say fma: the same sums on every host.

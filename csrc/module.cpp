@@ -60,7 +60,7 @@ class Prepared {
       : entry_(entry_of(name)), grid_(grid), block_(block), cluster_(cluster), shared_bytes_(shared_bytes) {
     const std::string_view bytes = parameters;
     if (bytes.size() != entry_.parameter_bytes || bytes.size() > kLargestParameters ||
-        pointer_count * sizeof(void*) > bytes.size()) {
+        pointer_count > bytes.size() / sizeof(void*)) {
       raise("CudaError", "[" + name + "] the parameters have " + std::to_string(bytes.size()) + " bytes and " +
                              std::to_string(pointer_count) + " pointers; expected the " +
                              std::to_string(entry_.parameter_bytes) +
@@ -81,7 +81,8 @@ class Prepared {
                              "; pass 0 for an absent one.");
     }
     for (std::size_t i = 0; i < pointer_count_; ++i) {
-      const auto pointer = pointers[i].cast<std::uintptr_t>();
+      const std::uintptr_t pointer = PyLong_AsUnsignedLongLong(pointers[i].ptr());
+      if (PyErr_Occurred() != nullptr) throw py::error_already_set();
       std::memcpy(image + i * sizeof(pointer), &pointer, sizeof(pointer));
     }
     ask_for_shared();

@@ -91,7 +91,6 @@ inline StructLayout pool_arguments_layout() {
           ATROUS_FIELD(log_lanes_p),
           ATROUS_FIELD(log_lanes_q),
           ATROUS_FIELD(log_lanes_t),
-          ATROUS_FIELD(log_lanes_stage),
           ATROUS_FIELD(rows_in_step),
           ATROUS_FIELD(taps_in_step),
           ATROUS_FIELD(cell_step_h),

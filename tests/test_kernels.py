@@ -11,9 +11,10 @@ from atrous.engines import simulated
 from atrous.kernels.base import DEVICES, default_strides
 from atrous.kernels.parameters import BYTES
 from atrous.problem import parse
-from calls import call
+from doors import Public, run
 
 SIMULATED = DEVICES["simulated"]
+ARRAYS = Public("arrays")
 BATCHES = 110
 EXACT_IN_BATCH = 50
 SCHEDULES = ("in-order", "reverse", "random:{seed}")
@@ -45,22 +46,22 @@ def test_random_problems(batch, monkeypatch, record_property):
         problem = testing.random_problem(seed)
         whole = testing.exact_inputs(problem, seed, negative=seed % 3 == 0)
         for kernel in takers(problem):
-            named = {"kernel": kernel} if hasattr(problem, "groups") else {}
+            door = Public("simulated", kernel)
             if testing.is_exact(problem):
-                assert_right(problem, whole, call(problem, whole, engine="simulated", **named))
+                assert_right(problem, whole, run(door, problem, whole))
                 runs += 1
             if seed % 4 == 0:
                 inputs = testing.random_inputs(problem, seed)
                 bound = testing.tolerance(problem, inputs)
-                worst = max(worst, assert_right(problem, inputs, call(problem, inputs, engine="simulated", **named), bound))
+                worst = max(worst, assert_right(problem, inputs, run(door, problem, inputs), bound))
                 bounded += 1
         if testing.is_exact(problem):
             assert takers(problem), f"no kernel takes {problem}"
-            assert_right(problem, whole, call(problem, whole, engine="arrays"))
+            assert_right(problem, whole, run(ARRAYS, problem, whole))
             exact += 1
         if seed % 4 == 0:
             inputs = testing.random_inputs(problem, seed)
-            assert_right(problem, inputs, call(problem, inputs, engine="arrays"), testing.tolerance(problem, inputs))
+            assert_right(problem, inputs, run(ARRAYS, problem, inputs), testing.tolerance(problem, inputs))
     record_property("simulated_exact", exact)
     record_property("simulated_launches_exact", runs)
     record_property("simulated_bounded", bounded)
@@ -113,8 +114,8 @@ def test_an_image_alone_or_in_a_batch_has_the_same_bits(kernel):
     """Batch invariance of the kernels, on floats whose sums round."""
     problem = parse("n9c24h7w6_k20r1s1_f32_bias" if kernel == "conv_pointwise" else "n9c24h7w6_k20r3s2_pad1_stride2x1_f32_bias")
     inputs = testing.random_inputs(problem, 5)
-    together = call(problem, inputs, engine="simulated", kernel=kernel)
+    together = run(Public("simulated", kernel), problem, inputs)
     for image in range(problem.n):
         one = {**inputs, "x": inputs["x"][image : image + 1].copy()}
-        alone = call(problem, one, engine="simulated", kernel=kernel)
+        alone = run(Public("simulated", kernel), problem, one)
         np.testing.assert_array_equal(alone[0].view(np.uint32), together[image].view(np.uint32))

@@ -17,7 +17,9 @@ namespace atrous::sim {
 static void announce_switch(Context& from, const Context& to) {
   __sanitizer_start_switch_fiber(&from.sanitizer_stack, to.stack.low, to.stack.bytes);
 }
-static void announce_arrival(void* sanitizer_stack) { __sanitizer_finish_switch_fiber(sanitizer_stack, nullptr, nullptr); }
+static void announce_arrival(void* sanitizer_stack) {
+  __sanitizer_finish_switch_fiber(sanitizer_stack, nullptr, nullptr);
+}
 static void forget_frames(Stack stack) { __asan_unpoison_memory_region(stack.low, stack.bytes); }
 
 void adopt_own_stack(Context& context) {
@@ -93,7 +95,8 @@ void prepare_context(Context& context, Stack stack, ContextEntry entry, void* ar
   forget_frames(stack);
   context.stack = stack;
   const std::uintptr_t top = (reinterpret_cast<std::uintptr_t>(stack.low) + stack.bytes) & ~std::uintptr_t{15};
-  // The words atrous_sim_switch pops: r15, r14, r13, r12, rbx, rbp, return address. The stack is 16-byte aligned after it.
+  // The words atrous_sim_switch pops: r15, r14, r13, r12, rbx, rbp, return address. The stack is 16-byte aligned after
+  // it.
   const std::uintptr_t words[7] = {0,
                                    0,
                                    reinterpret_cast<std::uintptr_t>(entry),
@@ -120,7 +123,8 @@ static void start_context(unsigned entry_high, unsigned entry_low, unsigned argu
   const auto join = [](unsigned high, unsigned low) {
     return static_cast<std::uintptr_t>(static_cast<std::uint64_t>(high) << 32 | low);
   };
-  reinterpret_cast<ContextEntry>(join(entry_high, entry_low))(reinterpret_cast<void*>(join(argument_high, argument_low)));
+  reinterpret_cast<ContextEntry>(join(entry_high, entry_low))(
+      reinterpret_cast<void*>(join(argument_high, argument_low)));
 }
 
 void prepare_context(Context& context, Stack stack, ContextEntry entry, void* argument) {

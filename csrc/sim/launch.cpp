@@ -12,7 +12,8 @@ constexpr Extent kLargestBlock{1024, 1024, 64};
 constexpr Extent kLargestGrid{2147483647, 65535, 65535};
 
 [[noreturn]] void refuse(const LaunchRequest& request, const std::string& came, const std::string& expected) {
-  throw SimulatorError(std::string("[simulator] ") + request.kernel->name + ": " + came + "; expected " + expected + ".");
+  throw SimulatorError(std::string("[simulator] ") + request.kernel->name + ": " + came + "; expected " + expected +
+                       ".");
 }
 
 void check_extent(const LaunchRequest& request, const char* what, const Extent& extent, const Extent& largest) {

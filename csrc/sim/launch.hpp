@@ -5,7 +5,7 @@
 #include <stdexcept>
 #include <string>
 
-#include "../instances/table.hpp"
+#include "instances/table.hpp"
 
 namespace atrous::sim {
 

@@ -75,8 +75,6 @@ void Machine::run_block() {
   if (failure_ == nullptr) return;
   // The threads that still wait are dropped where they stand: kernels own nothing that needs destruction.
   stacks_.drop_all(&Machine::work);
-  for (Thread& thread : threads_) thread.worker = nullptr;
-  for (Warp& warp : warps_) warp.waiting = 0;
   std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
@@ -121,13 +119,12 @@ void Machine::run_thread(Thread& thread) {
   ++done_;
 }
 
-void Machine::push_ready(Thread* thread) {
-  ready_[(ready_head_ + ready_count_++) & (ready_.size() - 1)] = thread;
-}
+void Machine::push_ready(Thread* thread) { ready_[(ready_head_ + ready_count_++) & (ready_.size() - 1)] = thread; }
 
 Thread* Machine::pop_ready() {
   const std::size_t mask = ready_.size() - 1;
-  if (order_ == Order::kRandom) std::swap(ready_[ready_head_ & mask], ready_[(ready_head_ + random_.below(ready_count_)) & mask]);
+  if (order_ == Order::kRandom)
+    std::swap(ready_[ready_head_ & mask], ready_[(ready_head_ + random_.below(ready_count_)) & mask]);
   Thread* thread = ready_[ready_head_ & mask];
   ++ready_head_;
   --ready_count_;
@@ -182,7 +179,7 @@ std::uint64_t Machine::wait_at_collective(Collective kind, unsigned mask, std::u
   thread.kind = kind;
   thread.mask = mask;
   thread.bits = bits;
-  thread.source = source;
+  thread.source = 0 <= source && source < kWarpLanes ? source : lane();
   thread.site = site;
   const int warp = thread.number / kWarpLanes;
   warps_[warp].waiting |= 1u << thread.number % kWarpLanes;
@@ -235,9 +232,10 @@ void* Machine::static_object(const void* key, std::size_t bytes, std::size_t ali
   yield_at_random();
   void* object = shared_.static_object(key, bytes, alignment, function);
   if (object == nullptr)
-    fail("its " + std::to_string(shared_.static_bytes()) + " bytes of static and " + std::to_string(shared_.dynamic_bytes()) +
-         " of dynamic shared memory are more than the " + std::to_string(kDefaultSharedBytes) +
-         " that static objects, and the " + std::to_string(shared_.limit()) + " that both together may take");
+    fail("its " + std::to_string(shared_.static_bytes()) + " bytes of static and " +
+         std::to_string(shared_.dynamic_bytes()) + " of dynamic shared memory are more than the " +
+         std::to_string(kDefaultSharedBytes) + " that static objects, and the " + std::to_string(shared_.limit()) +
+         " that both together may take");
   return object;
 }
 

@@ -100,7 +100,8 @@ void* SharedMemory::static_object(const void* key, std::size_t bytes, std::size_
 std::string SharedMemory::damage() const {
   std::string found = damage_around(dynamic_, dynamic_bytes_, "dynamic shared memory");
   for (const Object& object : objects_) {
-    if (found.empty()) found = damage_around(object.start, object.bytes, "the static shared " + type_in(object.function));
+    if (found.empty())
+      found = damage_around(object.start, object.bytes, "the static shared " + type_in(object.function));
   }
   return found;
 }

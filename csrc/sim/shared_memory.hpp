@@ -8,7 +8,7 @@
 
 namespace atrous::sim {
 
-constexpr std::size_t kDefaultSharedBytes = 48 * 1024;  // of a block, static and dynamic together
+constexpr std::size_t kDefaultSharedBytes = 48 * 1024;   // of a block, static and dynamic together
 constexpr std::size_t kLargestSharedBytes = 227 * 1024;  // for a launch that asked for more than the default
 
 class SharedMemory {

@@ -24,8 +24,6 @@ constexpr std::size_t kChunkBytes = kStride * kWorkersInChunk;
 
 }  // namespace
 
-const unsigned char kCanary[kCanaryBytes] = {0xca, 0x4a, 0x59, 0x1e, 0xca, 0x4a, 0x59, 0x1e};
-
 Stacks::~Stacks() {
   for (Worker* worker : all_) delete worker;
   for (unsigned char* chunk : chunks_) {
@@ -42,7 +40,7 @@ void Stacks::grow(ContextEntry entry) {
   chunks_.push_back(static_cast<unsigned char*>(memory));
   for (std::size_t i = kWorkersInChunk; i-- > 0;) {
     unsigned char* low = chunks_.back() + i * kStride + kGapBytes;
-    std::memcpy(low - kCanaryBytes, kCanary, kCanaryBytes);
+    std::memcpy(low - kCanaryBytes, kCanary.bytes, kCanaryBytes);
     all_.push_back(new Worker);
     prepare_context(all_.back()->context, {low, kStackBytes}, entry, all_.back());
     free_.push_back(all_.back());
@@ -53,7 +51,7 @@ void Stacks::drop_all(ContextEntry entry) {
   free_.clear();
   for (Worker* worker : all_) {
     const Stack stack = worker->context.stack;
-    std::memcpy(stack.low - kCanaryBytes, kCanary, kCanaryBytes);
+    std::memcpy(stack.low - kCanaryBytes, kCanary.bytes, kCanaryBytes);
     prepare_context(worker->context, stack, entry, worker);
     free_.push_back(worker);
   }

@@ -46,10 +46,17 @@ inline Worker* Stacks::take(ContextEntry entry) {
 
 // The bytes just below a stack, which nobody writes who stays on it.
 constexpr std::size_t kCanaryBytes = 64;
-extern const unsigned char kCanary[kCanaryBytes];
+
+struct Canary {
+  unsigned char bytes[kCanaryBytes] = {};
+  constexpr Canary() {
+    for (unsigned char& byte : bytes) byte = 0xc5;
+  }
+};
+inline constexpr Canary kCanary;
 
 inline bool is_canary_damaged(const Worker& worker) {
-  return std::memcmp(worker.context.stack.low - kCanaryBytes, kCanary, kCanaryBytes) != 0;
+  return std::memcmp(worker.context.stack.low - kCanaryBytes, kCanary.bytes, kCanaryBytes) != 0;
 }
 
 // Whether a frame at `address` has left the worker's stack downwards.

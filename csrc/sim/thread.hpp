@@ -16,7 +16,7 @@ constexpr int kWarpLanes = 32;
 enum class State : unsigned char { kReady, kAtBlockBarrier, kAtCollective, kDone };
 
 struct Thread {
-  ThreadWords words;  // what `running` points to; first, so that a pointer to either is a pointer to both
+  ThreadWords words;         // what `running` points to; first, so that a pointer to either is a pointer to both
   Worker* worker = nullptr;  // null until it starts, and again when it is done
   int number = 0;
   State state = State::kReady;

@@ -6,7 +6,7 @@ import math
 import operator
 from typing import Any
 
-from .errors import ProblemError, sentence
+from .errors import ProblemError, sentence, shown
 from .geometry import PADDING_NAMES, AxisPadding
 
 LAYOUTS = ("NHWC", "NCHW")
@@ -45,29 +45,42 @@ ACTIVATIONS: dict[str, tuple[float | None, ...]] = {
 }
 
 
-def one_of(operation: str, name: str, value: Any, allowed: tuple[str, ...]) -> str:
+def one_of(operation: str, name: str, value: Any, allowed: tuple[str, ...], remedy: str = "") -> str:
     """Return `value` if it is one of the words `allowed`, else raise ProblemError listing them."""
     if not isinstance(value, str) or value not in allowed:
         words = ", ".join(repr(word) for word in allowed)
-        raise ProblemError(sentence(operation, f"{name} is {value!r}", f"one of {words}", f"pass {name}={allowed[0]!r} or another of these"))
+        raise ProblemError(sentence(operation, f"{name} is {shown(value)}", f"one of {words}", remedy or f"pass {name}={allowed[0]!r} or another of these"))
     return value
 
 
-def integer(operation: str, name: str, value: Any, smallest: int | None = None, why: str = "") -> int:
-    """Return `value` as an int of at least `smallest`, else raise ProblemError."""
-    wanted = "an integer" if smallest is None else f"an integer >= {smallest}"
+def flag(operation: str, name: str, value: Any) -> bool:
+    """Return Python's or NumPy's True or False as a bool, else raise ProblemError."""
+    kind = type(value)
+    if isinstance(value, bool) or (kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_")):
+        return bool(value)
+    raise ProblemError(sentence(operation, f"{name} is {shown(value)} of type {kind.__name__}", "True or False", f"pass {name} as a bool"))
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """Return a number and its noun: 1 entry, 3 entries."""
+    return f"{number} {one if number == 1 else many}"
+
+
+def integer(operation: str, name: str, value: Any, smallest: int | None = None, why: str = "", also: str = "") -> int:
+    """Return `value` as an int of at least `smallest`, else raise ProblemError, which says what `also` would do."""
+    wanted = ("an integer" if smallest is None else f"an integer >= {smallest}") + also
     try:
         if isinstance(value, bool):
             raise TypeError
         number = operator.index(value)
     except TypeError:
         raise ProblemError(
-            sentence(operation, f"{name} is {value!r} of type {type(value).__name__}", wanted, f"pass {name} as a plain int")
+            sentence(operation, f"{name} is {shown(value)} of type {type(value).__name__}", wanted, f"pass {name} as a plain int")
         ) from None
+    if abs(number) >= 2**31:
+        raise ProblemError(sentence(operation, f"{name} is {shown(number)}", "a magnitude below 2^31", f"correct {name}"))
     if smallest is not None and number < smallest:
         raise ProblemError(sentence(operation, f"{name} is {number}", wanted + why, f"correct {name}"))
-    if abs(number) >= 2**31:
-        raise ProblemError(sentence(operation, f"{name} is {number}", "a magnitude below 2^31", f"correct {name}"))
     return number
 
 
@@ -76,13 +89,13 @@ def pair(operation: str, name: str, value: Any, smallest: int, why: str = "") ->
     if isinstance(value, (tuple, list)):
         if len(value) != 2:
             raise ProblemError(
-                sentence(operation, f"{name} is {value!r} with {len(value)} entries", "an int or a (rows, columns) pair", f"pass two numbers as {name}")
+                sentence(operation, f"{name} is {shown(value)} with {counted(len(value), 'entry', 'entries')}", "an int or a (rows, columns) pair", f"pass two numbers as {name}")
             )
         return (
             integer(operation, f"{name}[0]", value[0], smallest, why),
             integer(operation, f"{name}[1]", value[1], smallest, why),
         )
-    number = integer(operation, name, value, smallest, why)
+    number = integer(operation, name, value, smallest, why, " or a pair of them")
     return number, number
 
 
@@ -96,15 +109,28 @@ def dilation_pair(operation: str, value: Any) -> tuple[int, int]:
     return pair(operation, "dilation", value, 1, " (1 means dense: neighbouring taps are 1 cell apart, so 0 has no meaning)")
 
 
+def window_size(operation: str, value: Any) -> tuple[int, int] | None:
+    """Return the (rows, columns) of a pooling window, or None for "global"."""
+    if isinstance(value, str) and value == "global":
+        return None
+    if isinstance(value, (int, tuple, list)) or hasattr(value, "__index__"):
+        return pair(operation, "window", value, 1)
+    raise ProblemError(
+        sentence(
+            operation, f"window is {shown(value)} of type {type(value).__name__}", "an int, a (rows, columns) pair or 'global'", "pass the taps along each axis"
+        )
+    )
+
+
 def axis_padding(operation: str, name: str, value: Any) -> AxisPadding:
     """Return the padding of one axis: a name, or an int or (low, high) pair as a (low, high) pair."""
     if isinstance(value, str):
         return one_of(operation, name, value, PADDING_NAMES)
     if isinstance(value, (tuple, list)):
         if len(value) != 2:
-            raise ProblemError(sentence(operation, f"{name} is {value!r}", "an int, a (low, high) pair or a name", "pass two numbers"))
+            raise ProblemError(sentence(operation, f"{name} is {shown(value)}", "an int, a (low, high) pair or a name", "pass two numbers"))
         return integer(operation, f"{name}[0]", value[0]), integer(operation, f"{name}[1]", value[1])
-    number = integer(operation, name, value)
+    number = integer(operation, name, value, also=", a pair or a word such as 'same'")
     return number, number
 
 
@@ -119,7 +145,7 @@ def padding_axes(operation: str, value: Any) -> tuple[AxisPadding, AxisPadding]:
             raise ProblemError(
                 sentence(
                     operation,
-                    f"padding is {value!r} with {len(value)} entries",
+                    f"padding is {shown(value)} with {counted(len(value), 'entry', 'entries')}",
                     "a name, an int, (rows, columns) or ((top, bottom), (left, right))",
                     "group four numbers into two pairs",
                 )
@@ -132,16 +158,46 @@ def padding_axes(operation: str, value: Any) -> tuple[AxisPadding, AxisPadding]:
 def number(operation: str, name: str, value: Any) -> float:
     """Return a real number that is not NaN as a float."""
     try:
-        if isinstance(value, (str, bytes, bool)):
+        if isinstance(value, (str, bytes, bytearray, bool)) or hasattr(value, "__len__") or type(value).__name__ in ("bool", "bool_"):
             raise TypeError
         real = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ProblemError(
-            sentence(operation, f"{name} is {value!r} of type {type(value).__name__}", "a real number", f"pass {name} as a plain float")
+            sentence(operation, f"{name} is {shown(value)} of type {type(value).__name__}", "a real number", f"pass {name} as a plain float")
         ) from None
     if math.isnan(real):
         raise ProblemError(sentence(operation, f"{name} is NaN", "a real number", f"correct {name}"))
     return real
+
+
+def number_table(operation: str, name: str, value: Any) -> tuple[tuple[float, ...], ...]:
+    """Return nested lists as rows of finite numbers, all of one length, else raise ProblemError."""
+    wanted = "rows of finite numbers, all of one length"
+    rows = []
+    for i, row in enumerate(value):
+        if isinstance(row, (str, bytes)) or not hasattr(row, "__iter__"):
+            raise ProblemError(sentence(operation, f"{name}[{i}] is {shown(row)} of type {type(row).__name__}", wanted, "pass a list of lists"))
+        rows.append(tuple(number(operation, f"{name}[{i}][{j}]", x) for j, x in enumerate(row)))
+    lengths = sorted({len(row) for row in rows})
+    if len(lengths) > 1 or not all(math.isfinite(x) for row in rows for x in row):
+        came = f"{name} has rows of {lengths[0]} and {lengths[-1]} numbers" if len(lengths) > 1 else f"{name} is {shown(value)}"
+        raise ProblemError(sentence(operation, came, wanted, f"correct {name}"))
+    return tuple(rows)
+
+
+def group_count(operation: str, value: Any, c: int, k: int) -> int:
+    """Return the number of groups, which must divide the channels of x and of y, else raise ProblemError naming all four numbers."""
+    groups = integer(operation, "groups", value, 1)
+    if c % groups or k % groups:
+        raise ProblemError(
+            sentence(
+                operation,
+                f"groups is {groups} with C = {c} and K = {k} (C/G = {c / groups:g}, K/G = {k / groups:g})",
+                "groups that divide both C and K",
+                "change groups or the channel counts",
+            )
+        )
+    return groups
 
 
 def activation_tuple(operation: str, value: Any) -> tuple[Any, ...]:
@@ -158,7 +214,7 @@ def activation_tuple(operation: str, value: Any) -> tuple[Any, ...]:
     if not required <= len(given) <= len(defaults):
         takes = str(required) if required == len(defaults) else f"{required} to {len(defaults)}"
         raise ProblemError(
-            sentence(operation, f"activation {value!r} carries {len(given)} numbers", f"{takes} for {name}", f"pass activation=({name!r}, ...) with them")
+            sentence(operation, f"activation {shown(value)} carries {counted(len(given), 'number', 'numbers')}", f"{takes} for {name}", f"pass activation=({name!r}, ...) with them")
         )
     numbers = [number(operation, f"activation[{i + 1}]", x) for i, x in enumerate(given)]
     numbers += [float(default) for default in defaults[len(given) :] if default is not None]
@@ -171,22 +227,30 @@ def letters(operation: str, name: str, value: Any, wanted: str) -> str:
     """Return a layout word that is a permutation of the letters of `wanted`."""
     if not isinstance(value, str) or sorted(value) != sorted(wanted):
         raise ProblemError(
-            sentence(operation, f"{name} is {value!r}", f"an order of the four letters of {wanted!r}", f"pass for example {name}={wanted!r}")
+            sentence(operation, f"{name} is {shown(value)}", f"an order of the four letters of {wanted!r}", f"pass for example {name}={wanted!r}")
         )
     return value
 
 
 def shape4(operation: str, name: str, shape: Any, letters_: str) -> tuple[int, int, int, int]:
     """Return a shape of four sizes >= 0, else raise ProblemError naming the axes."""
+    axes = ", ".join(letters_)
     try:
+        if isinstance(shape, (str, bytes, dict, set)):
+            raise TypeError
         sizes = tuple(shape)
     except TypeError:
-        sizes = ()
-        shape = repr(shape)
-    axes = ", ".join(letters_)
+        raise ProblemError(
+            sentence(operation, f"{name}_shape is {shown(shape)} of type {type(shape).__name__}", f"four sizes ({axes})", f"pass {name}.shape")
+        ) from None
     if len(sizes) != 4:
         raise ProblemError(
-            sentence(operation, f"{name} has shape {shape}, {len(sizes)} dimensions", f"4 dimensions ({axes})", f"reshape {name}, for one image with a leading 1")
+            sentence(
+                operation,
+                f"{name} has shape {shown(sizes)}, {len(sizes)} dimensions",
+                f"4 dimensions ({axes})",
+                f"reshape {name}" + ("; one image takes a leading 1" if name == "x" else ""),
+            )
         )
     checked = [integer(operation, f"{name}.shape[{i}]", size, 0) for i, size in enumerate(sizes)]
     return checked[0], checked[1], checked[2], checked[3]

@@ -6,11 +6,12 @@ import re
 from typing import Any
 
 from .arguments import ACTIVATIONS, DTYPES
-from .errors import ProblemError, sentence
+from .errors import ProblemError, sentence, shown
 from .geometry import PADDING_NAMES
 
 _LONG = {short: name for name, short in DTYPES.items()}
 _SIZES = re.compile(r"([a-z])(\d+)")
+_REAL = r"\d+(?:\.\d*)?(?:e[+-]?\d+)?"
 _KINDS = ("max", "avg", "lp", "rms", "gaussian", "inverse", "binomial", "custom")
 
 
@@ -103,15 +104,15 @@ def _pool_parts(p: Any) -> list[str]:
 
 def split_case(case: str) -> tuple[bool, dict[str, int], Any, dict[str, Any]]:
     """Return (is convolution, input sizes, window sizes or None for global, options) of a case string."""
+    if not isinstance(case, str):
+        raise ProblemError(sentence("case", f"the case string is of type {type(case).__name__}", "a str", "pass for example 'n1c64h56w56_k64r3s3_pad1_f16'"))
+    if len(case) > 1000:
+        raise ProblemError(sentence("case", f"the case string has {len(case)} characters", "at most 1000", "correct the case string"))
     text = case.strip().replace("same_lower", "samelower").replace("gelu_tanh", "gelu-tanh").replace("leaky_relu", "leaky-relu")
     words = text.split("_")
-    shape = {letter.upper(): int(size) for letter, size in _SIZES.findall(words[0])}
-    if sorted(shape) != ["C", "H", "N", "W"] or _SIZES.sub("", words[0]):
-        raise _refusal(case, words[0], "n#c#h#w# first, as in n1c64h56w56_k64r3s3_pad1_f16")
+    shape = _sizes(case, words[0], "CHNW", "n#c#h#w# first, as in n1c64h56w56_k64r3s3_pad1_f16")
     if len(words) > 1 and words[1].startswith("k"):
-        window = {letter.upper(): int(size) for letter, size in _SIZES.findall(words[1])}
-        if sorted(window) != ["K", "R", "S"] or _SIZES.sub("", words[1]):
-            raise _refusal(case, words[1], "k#r#s# second")
+        window = _sizes(case, words[1], "KRS", "k#r#s# second")
         options: dict[str, Any] = {"dtype": "float32"}
         for word in words[2:]:
             _conv_word(case, word, options)
@@ -122,11 +123,19 @@ def split_case(case: str) -> tuple[bool, dict[str, int], Any, dict[str, Any]]:
     return False, shape, *_split_pool(case, words)
 
 
+def _sizes(case: str, word: str, letters: str, expected: str) -> dict[str, int]:
+    """Return the sizes of a word such as "k64r3s3": each of `letters` once, in any order, and nothing else."""
+    found = _SIZES.findall(word)
+    if sorted(letter.upper() for letter, _ in found) != list(letters) or _SIZES.sub("", word):
+        raise _refusal(case, word, expected)
+    return {letter.upper(): int(size) for letter, size in found}
+
+
 def _split_pool(case: str, words: list[str]) -> tuple[Any, dict[str, Any]]:
     if len(words) < 3:
         raise _refusal(case, case, "a kind of pooling second and its window third, as in n1c64h112w112_max_r3s3_f16")
     options: dict[str, Any] = {"dtype": "float32"}
-    match = re.fullmatch(r"([a-z]+?)(\d[\d.]*(?:e[+-]?\d+)?|inf)?", words[1])
+    match = re.fullmatch(rf"([a-z]+?)({_REAL}|inf)?", words[1])
     kind, value = match.groups() if match else ("", None)
     if kind == "l" and value:
         kind = "lp"
@@ -140,9 +149,7 @@ def _split_pool(case: str, words: list[str]) -> tuple[Any, dict[str, Any]]:
         options.update(kind="weighted", weighting=kind, sigma=float(value) if value else None)
     window: dict[str, int] | None = None
     if words[2] != "global":
-        window = {letter.upper(): int(size) for letter, size in _SIZES.findall(words[2])}
-        if sorted(window) != ["R", "S"] or _SIZES.sub("", words[2]):
-            raise _refusal(case, words[2], "r#s# or global third")
+        window = _sizes(case, words[2], "RS", "r#s# or global third")
     for word in words[3:]:
         _pool_word(case, word, options)
     return window, options
@@ -206,11 +213,11 @@ def _pool_word(case: str, word: str, options: dict[str, Any]) -> None:
     flags |= {"includepad": ("count_include_pad", True), "normfull": ("normalize", "full")}
     if word in flags:
         options[flags[word][0]] = flags[word][1]
-    elif match := re.fullmatch(r"div(-?[\d.]+(?:e[+-]?\d+)?)", word):
+    elif match := re.fullmatch(rf"div(-?{_REAL})", word):
         options["divisor"] = float(match[1])
     else:
         raise _refusal(case, word, "a word of the case string, such as pad1, stride2, ceil, indices, f16, nchw")
 
 
 def _refusal(case: str, word: str, expected: str) -> ProblemError:
-    return ProblemError(sentence("case", f"{word!r} in {case!r}", expected, "correct the case string"))
+    return ProblemError(sentence("case", f"{shown(word)} in {shown(case)}", expected, "correct the case string"))

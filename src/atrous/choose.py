@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from . import kernels
-from .errors import ProblemError, UnsupportedProblem, sentence
+from .errors import ProblemError, UnsupportedProblem, sentence, shown
 from .kernels.base import DEVICES, Choice, Device, Kernel, Strides
 from .kernels.parameters import BYTES
 from .problem import Conv2dProblem, Pool2dProblem, parse
@@ -39,13 +39,13 @@ def device_named(name: str) -> Device:
     majors = [device for key, device in DEVICES.items() if key.startswith("sm_") and key[3:-1] == name[3:-1]]
     if name.startswith("sm_") and name[3:].isdigit() and majors:
         return majors[0]
-    raise ProblemError(sentence("explain", f"device is {name!r}", f"one of {', '.join(DEVICES)}, or an index of a CUDA device", "name an architecture"))
+    raise ProblemError(sentence("explain", f"device is {shown(name)}", f"one of {', '.join(DEVICES)}, or an index of a CUDA device", "name an architecture"))
 
 
 def options(problem: Problem, device: Device) -> list[Choice]:
-    """Return every kernel's answer, in ORDER: a reason, or an estimate of its time on the device."""
+    """Return the answer of every kernel of the operation, in ORDER: a reason, or an estimate of its time on the device."""
     answers = []
-    for kernel in kernels.ORDER:
+    for kernel in kernels.for_operation("conv2d" if isinstance(problem, Conv2dProblem) else "pool2d"):
         reason = kernel.declines(problem, device)
         answers.append(Choice(kernel.name, reason, seconds=math.inf if reason else kernel.seconds(problem, device)))
     return answers
@@ -61,10 +61,11 @@ def choose(problem: Problem, device: Device, kernel: str | None = None) -> Kerne
     UnsupportedProblem
         If the named kernel, or every kernel, declines; the message carries each one's sentence.
     """
-    if kernel is not None and kernels.named(kernel) is None:
-        names = ", ".join(repr(k.name) for k in kernels.ORDER)
-        raise ProblemError(sentence(operation_of(problem), f"kernel is {kernel!r}", f"one of {names}", "pass kernel=None to have one chosen"))
-    answers = [answer for answer in options(problem, device) if kernel in (None, answer.kernel)]
+    answers = options(problem, device)
+    if kernel is not None and kernel not in [answer.kernel for answer in answers]:
+        names = ", ".join(repr(answer.kernel) for answer in answers)
+        raise ProblemError(sentence(operation_of(problem), f"kernel is {shown(kernel)}", f"one of {names}", "pass kernel=None to have one chosen"))
+    answers = [answer for answer in answers if kernel in (None, answer.kernel)]
     taken = [answer for answer in answers if answer.reason is None]
     if not taken:
         refusals = "; ".join(f"{answer.kernel} declines: {answer.reason}" for answer in answers)
@@ -119,4 +120,4 @@ def explain_problem(problem: Problem, device: Device, engine: str | None = None,
 
 def explain_case(case: str | Problem, device: str | None = None) -> Explanation:
     """Return the explanation of a case string or a problem on a named architecture (default "sm_80")."""
-    return explain_problem(parse(case) if isinstance(case, str) else case, device_named(device or "sm_80"))
+    return explain_problem(parse(case) if isinstance(case, str) else case, device_named("sm_80" if device is None else device))

@@ -53,3 +53,8 @@ def schedule() -> tuple[str, int]:
             )
         )
     return word, int(seed or 0)
+
+
+def no_color() -> bool:
+    """Return whether ``NO_COLOR`` asks for plain text on terminals (https://no-color.org)."""
+    return bool(os.environ.get("NO_COLOR"))

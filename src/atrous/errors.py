@@ -23,6 +23,15 @@ class CudaError(AtrousError, RuntimeError):
     """A CUDA call failed after the request was accepted."""
 
 
+def shown(value: object, most: int = 80) -> str:
+    """Return a value as it stands in a message: its repr on one line of at most `most` characters."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # a repr may fail in any way (an int of 5,000 digits does), and the refusal must still be made
+        text = f"an int of {value.bit_length()} bits" if isinstance(value, int) else f"an object of class {type(value).__name__} that cannot be shown"
+    return text if len(text) <= most else text[: most - 4] + " ..."
+
+
 def sentence(operation: str, came: str, expected: str, remedy: str) -> str:
     """Return the one form of every refusal: ``[operation] came; expected ...; remedy.``"""
     return f"[{operation}] {came}; expected {expected}; {remedy}."

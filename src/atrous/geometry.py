@@ -44,14 +44,14 @@ def axis_output(
     """Return O, which is below 1 when no window fits.
 
     O = floor((I+p0+p1-Ke)/S)+1. With `ceil_mode` the ceiling of the same quotient, less one when the
-    last window would start at or beyond I+p0 (Dumoulin and Visin, arXiv:1603.07285, and torch.nn.MaxPool2d).
+    last window would start at or beyond I+p0, or beyond what a negative p1 leaves (Dumoulin and Visin, arXiv:1603.07285, and torch.nn.MaxPool2d).
     """
     low, high = pads
     room = size + low + high - dilated_extent(kernel, dilation)
     if not ceil_mode or room < 0:
         return room // stride + 1
     outputs = -(-room // stride) + 1
-    if (outputs - 1) * stride >= size + low:
+    if (outputs - 1) * stride >= size + low + min(0, high):
         outputs -= 1
     return outputs
 
@@ -76,13 +76,9 @@ def first_empty_window(
     size: int, kernel: int, stride: int, dilation: int, low: int, outputs: int
 ) -> int | None:
     """Return the first output whose window holds no real cell, or None."""
-    extent = dilated_extent(kernel, dilation)
-    inside_from = max(0, -(-low // stride))
-    inside_to = (size + low - extent) // stride
-    for output in range(min(outputs, inside_from)):
+    # taps no farther apart than the input is long cannot step over it; else one of any size + 2 windows in a row does, or none
+    for output in range(min(outputs, 1 if dilation <= size else size + 2)):
         if real_taps(size, kernel, stride, dilation, low, output) == 0:
             return output
-    for output in range(max(inside_from, inside_to + 1), outputs):
-        if real_taps(size, kernel, stride, dilation, low, output) == 0:
-            return output
-    return None
+    beyond = -(-(size + low) // stride)  # the first window to start past the last cell
+    return beyond if beyond < outputs else None

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .errors import ProblemError, sentence
+from .errors import EngineUnavailable, ProblemError, sentence, shown
 
 #: every dtype name an array may have and be told apart by; what an operation takes is checked by its problem
 KNOWN_DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "uint8", "int32", "int64")
@@ -100,8 +102,12 @@ def element_strides(operation: str, name: str, strides: tuple[int, ...], itemsiz
 def numpy_operand(operation: str, name: str, array: Any, device: str = "cpu") -> Operand:
     """Return the Operand of a NumPy ndarray."""
     dtype = known_dtype(operation, name, array.dtype.name, array.dtype.isnative)
+    strides = element_strides(operation, name, array.strides, array.itemsize)
     pointer, read_only = array.__array_interface__["data"]
-    return Operand(array, array.shape, element_strides(operation, name, array.strides, array.itemsize), dtype, device, pointer, not read_only)
+    if pointer % array.dtype.alignment:
+        came = f"{name} starts at an address that is no multiple of {array.dtype.alignment}, the alignment of {dtype}"
+        raise ProblemError(sentence(operation, came, "aligned elements", f"pass a copy of {name}"))
+    return Operand(array, array.shape, strides, dtype, device, pointer, not read_only)
 
 
 def known_dtype(operation: str, name: str, dtype: str, native: bool = True) -> str:
@@ -162,14 +168,14 @@ class Torch(Library):
 
     def operand(self, operation: str, name: str, array: Any) -> Operand:
         torch = self.torch
-        if array.layout is not torch.strided or array.is_conj() or array.is_neg():
+        if array.layout is not torch.strided:
             raise ProblemError(sentence(operation, f"{name} is a {array.layout} tensor", "a dense strided tensor", f"pass {name}.to_dense()"))
         if array.requires_grad:
             raise ProblemError(sentence(operation, f"{name} requires a gradient", "a tensor without one (nothing here records gradients)", f"pass {name}.detach()"))
         dtype = known_dtype(operation, name, str(array.dtype).removeprefix("torch."))
-        device = "cpu" if array.device.type == "cpu" else f"{array.device.type}:{array.device.index}"
         if array.device.type not in ("cpu", "cuda"):
-            raise ProblemError(sentence(operation, f"{name} is on {device}", "cpu or cuda", f"move {name} with .to()"))
+            raise ProblemError(sentence(operation, f"{name} is on the device {str(array.device)!r}", "'cpu' or 'cuda'", f"move {name} with .to()"))
+        device = "cpu" if array.device.type == "cpu" else f"cuda:{array.device.index}"
         view = self.view(array, dtype) if device == "cpu" else array
         return Operand(view, tuple(array.shape), tuple(array.stride()), dtype, device, array.data_ptr(), True)
 
@@ -229,7 +235,7 @@ class DLPack(Library):
 
     def __init__(self, root: str) -> None:
         self.name = root
-        module = importlib.import_module("jax.numpy" if root in ("jax", "jaxlib") else root)
+        module = importlib.import_module("jax.numpy") if root in ("jax", "jaxlib") else sys.modules.get(root)
         self.consume = getattr(module, "from_dlpack", None)
         self.host = Library()
 
@@ -240,13 +246,24 @@ class DLPack(Library):
             except (BufferError, RuntimeError, TypeError):  # a dtype (bfloat16) or read-only array NumPy's importer refuses
                 view = np.asarray(array)
             operand = numpy_operand(operation, name, view)
-        elif hasattr(array, "__dlpack__") and not hasattr(array, "__cuda_array_interface__"):
-            operand = library_named("cupy").operand(operation, name, library_named("cupy").cupy.from_dlpack(array))  # type: ignore[attr-defined]
         else:
-            operand = library_named("cupy").operand(operation, name, array)
+            operand = self._through_cupy(operation, name, array)
         if self.name in ("jax", "jaxlib"):
             operand.writable = False
         return operand
+
+    def _through_cupy(self, operation: str, name: str, array: Any) -> Operand:
+        """Return the facts about an array that is not in host memory, or raise EngineUnavailable if CuPy cannot read it."""
+        came = f"{name} is a {type(array).__name__} that is not in host memory"
+        if importlib.util.find_spec("cupy") is None:
+            raise EngineUnavailable(sentence(operation, f"{came}, and CuPy is not installed", "CuPy to read it", "pip install atrous[cu13]"))
+        cupy = library_named("cupy")
+        try:
+            view = array if hasattr(array, "__cuda_array_interface__") else cupy.cupy.from_dlpack(array)  # type: ignore[attr-defined]
+            view = cupy.cupy.asarray(view)  # type: ignore[attr-defined]
+        except Exception as error:  # CuPy's and the driver's own errors, which no other root holds
+            raise EngineUnavailable(sentence(operation, f"{came}, and CuPy cannot read it ({shown(error)})", "an array on a device CuPy reaches", f"copy {name} to one")) from error
+        return cupy.operand(operation, name, view)
 
     def _inner(self, operand: Operand) -> Library:
         return self.host if operand.device == "cpu" else library_named("cupy")
@@ -298,7 +315,7 @@ def library_of(operation: str, name: str, array: Any) -> Library:
         root = cls.__module__.partition(".")[0]
         if (root == "numpy" and isinstance(array, np.ndarray)) or (root in _CLASSES and hasattr(array, "shape")):
             return library_named(root)
-    if hasattr(array, "__dlpack__") or hasattr(array, "__cuda_array_interface__"):
+    if not isinstance(array, type) and (hasattr(array, "__dlpack_device__") or hasattr(array, "__cuda_array_interface__")):
         return library_named(type(array).__module__.partition(".")[0])
     raise ProblemError(sentence(operation, f"{name} is of type {type(array).__name__}", "an array", HINT))
 
@@ -319,7 +336,7 @@ def stream_pointer(operation: str, stream: Any) -> int:
         if isinstance(getattr(stream, attribute, None), int):
             return int(getattr(stream, attribute))
     raise ProblemError(
-        sentence(operation, f"stream is {stream!r} of type {type(stream).__name__}", "an int >= 0 or an object with __cuda_stream__", "pass stream=None for the current stream")
+        sentence(operation, f"stream is {shown(stream)} of type {type(stream).__name__}", "an int >= 0 or an object with __cuda_stream__", "pass stream=None for the current stream")
     )
 
 
@@ -354,6 +371,8 @@ def may_share_memory(one: Operand, other: Operand) -> bool:
 
 def overlaps_itself(operand: Operand) -> bool:
     """Return whether two indices of an operand may name one cell (broadcast or overlapping strides)."""
+    if 0 in operand.shape:
+        return False
     reach = 1
     for step, extent in sorted((abs(step), extent) for step, extent in zip(operand.strides, operand.shape) if extent > 1):
         if step < reach:

@@ -10,28 +10,28 @@ from .interop import Library, Operand, library_of, may_share_memory, overlaps_it
 Operands = dict[str, Operand]
 
 
-def gather(operation: str, x: Any, **others: Any) -> tuple[Library, Operands]:
-    """Return the library of x and the facts of every array that is not None; all must share library and device."""
-    library = library_of(operation, "x", x)
-    found = {"x": library.operand(operation, "x", x)}
-    for name, array in others.items():
-        if array is None:
+def gather(operation: str, first: str, array: Any, **others: Any) -> tuple[Library, Operands]:
+    """Return the library of the array called `first` and the facts of every array that is not None; all must share library and device."""
+    library = library_of(operation, first, array)
+    found = {first: library.operand(operation, first, array)}
+    for name, other_array in others.items():
+        if other_array is None:
             continue
-        other = library_of(operation, name, array)
+        other = library_of(operation, name, other_array)
         if other is not library:
             raise ProblemError(
-                sentence(operation, f"x is a {library.name} array and {name} is a {other.name} array", "arrays of one library", f"convert {name} to {library.name}")
+                sentence(operation, f"{first} is a {library.name} array and {name} is a {other.name} array", "arrays of one library", f"convert {name} to {library.name}")
             )
-        found[name] = library.operand(operation, name, array)
-        same_device(operation, found["x"], name, found[name])
+        found[name] = library.operand(operation, name, other_array)
+        same_device(operation, first, found[first], name, found[name])
     return library, found
 
 
-def same_device(operation: str, x: Operand, name: str, operand: Operand) -> None:
-    """Raise ProblemError unless an operand is where x is."""
+def same_device(operation: str, first: str, x: Operand, name: str, operand: Operand) -> None:
+    """Raise ProblemError unless an operand is where the operand called `first` is."""
     if operand.device != x.device:
         raise ProblemError(
-            sentence(operation, f"x is on {x.device} and {name} on {operand.device}", "arrays on one device", f"move {name} to {x.device} first (nothing is moved unasked)")
+            sentence(operation, f"{first} is on {x.device} and {name} on {operand.device}", "arrays on one device", f"move {name} to {x.device} first (nothing is moved unasked)")
         )
 
 
@@ -40,7 +40,8 @@ def matches(operation: str, name: str, operand: Operand, shape: tuple[int, ...],
     if operand.shape != shape:
         raise ProblemError(sentence(operation, f"{name} has shape {operand.shape}", f"{shape} ({axes})", f"reshape or slice {name}"))
     if operand.dtype != dtype:
-        raise ProblemError(sentence(operation, f"{name} has dtype {operand.dtype}", dtype, f"convert {name} to {dtype}, or pass out_dtype="))
+        remedy = f"allocate {name} as {dtype}" if name.startswith("out") else f"convert {name} to {dtype}"
+        raise ProblemError(sentence(operation, f"{name} has dtype {operand.dtype}", dtype, remedy))
 
 
 def vector(operation: str, name: str, operand: Operand | None, length: int) -> str | None:
@@ -48,7 +49,7 @@ def vector(operation: str, name: str, operand: Operand | None, length: int) -> s
     if operand is None:
         return None
     if operand.shape != (length,):
-        raise ProblemError(sentence(operation, f"{name} has shape {operand.shape}", f"({length},), one number an output channel", f"reshape {name}, for one number use a full vector"))
+        raise ProblemError(sentence(operation, f"{name} has shape {operand.shape}", f"({length},), one number an output channel", f"reshape {name}, or repeat its one number"))
     return operand.dtype
 
 
@@ -62,7 +63,7 @@ def output(
             sentence(operation, f"x is a {library.name} array and {name} is a {other.name} array", f"{name} of x's library", f"allocate {name} with {library.name}")
         )
     operand = library.operand(operation, name, out)
-    same_device(operation, inputs["x"], name, operand)
+    same_device(operation, "x", inputs["x"], name, operand)
     matches(operation, name, operand, shape, dtype, axes)
     if not operand.writable:
         raise ProblemError(sentence(operation, f"{name} is read-only", "an array that can be written", f"pass a writable {name}, or none"))

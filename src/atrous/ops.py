@@ -100,7 +100,7 @@ def conv2d(
     >>> y.shape, round(float(y[0, 0, 0, 0]), 3)
     ((1, 4, 4, 1), 7.0)
     """
-    library, inputs = gather("conv2d", x, weight=weight, scale=scale, bias=bias, residual=residual)
+    library, inputs = gather("conv2d", "x", x, weight=weight, scale=scale, bias=bias, residual=residual)
     options = conv_options(
         "conv2d",
         dict(

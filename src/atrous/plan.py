@@ -11,10 +11,10 @@ from . import config
 from .arguments import WEIGHTINGS
 from .choose import Explanation, Problem, choose, device_named, explain_problem, operation_of
 from .engines import arrays, compiled, runtime, simulated
-from .errors import EngineUnavailable, ProblemError, UnsupportedProblem, sentence
+from .errors import EngineUnavailable, ProblemError, UnsupportedProblem, sentence, shown
 from .interop import Library, Operand, library_named, numpy_dtype, stream_pointer
 from .kernels.base import Device, Kernel, Strides, canonical
-from .operands import Operands, gather, matches, output, vector
+from .operands import Operands, gather, matches, output, same_device, vector
 from .problem import Conv2dProblem, Pool2dProblem
 from .weighting import tap_weights
 
@@ -49,7 +49,7 @@ class Route:
         if 0 in outputs[0].shape:
             return
         if self.kernel is None:
-            with library.on(inputs["x"], stream):
+            with self._on(library, inputs["x"], stream):
                 self._run_arrays(library, inputs, outputs)
             return
         given = {**inputs, "y": outputs[0]}
@@ -61,8 +61,13 @@ class Route:
             launch = self.kernel.launch(self.problem, strides)
             prepared = self._prepared[strides] = (KERNEL_ENGINES[self.engine].prepare(launch), launch.pointers)
         pointers = tuple(given[name].pointer if name in given else 0 for name in prepared[1])
-        with library.on(inputs["x"], stream):
+        with self._on(library, inputs["x"], stream):
             prepared[0].run(pointers, stream)
+
+    def _on(self, library: Library, x: Operand, stream: int) -> Any:
+        """Return the context of a call: CuPy's own device and stream where CuPy computes, whosever the arrays are."""
+        computes = library_named("cupy") if x.device != "cpu" and self.engine in ("arrays", "runtime") else library
+        return computes.on(x, stream)
 
     def _run_arrays(self, library: Library, inputs: Operands, outputs: list[Operand]) -> None:
         found = {name: library.computable(operand) for name, operand in inputs.items()}
@@ -95,10 +100,11 @@ def route(problem: Problem, device: str, engine: str | None, kernel: str | None,
         If no kernel of the named engine takes the problem.
     """
     operation = operation_of(problem)
-    wanted = engine or forced
+    wanted = forced if engine is None else engine
     if wanted is not None and wanted not in ENGINES:
         names = ", ".join(repr(name) for name in ENGINES)
-        raise ProblemError(sentence(operation, f"engine is {wanted!r}", f"one of {names}", "pass engine=None to have one chosen"))
+        word, remedy = ("engine", "pass engine=None to have one chosen") if engine is not None else ("the environment variable ATROUS_ENGINE", "correct or unset it")
+        raise ProblemError(sentence(operation, f"{word} is {wanted!r}", f"one of {names}", remedy))
     reachable = ("arrays", "simulated") if device == "cpu" else ("compiled", "runtime", "arrays")
     if wanted is None:
         return _best(problem, device, reachable, kernel)
@@ -149,6 +155,8 @@ def cuda_architecture(index: int) -> str:
 @functools.lru_cache(maxsize=None)
 def _cuda_device(device: str) -> Device:
     index = int(device.partition(":")[2])
+    if compiled.available() is None:
+        return device_named(cuda_architecture(index))
     return device_named("sm_" + library_named("cupy").cupy.cuda.Device(index).compute_capability)  # type: ignore[attr-defined]
 
 
@@ -165,8 +173,12 @@ class Plan:
         self._constants = constants
         self._engine = engine
         self._kernel = kernel
-        device = constants["weight"].device if "weight" in constants else "cpu"
-        self._planned = route(problem, device, engine, kernel, config.forced_engine())
+        forced = config.forced_engine()
+        # a pool holds no array that tells where x will be, so an engine that only a GPU has means the first GPU until the first call
+        unknown = "cuda:0" if (forced if engine is None else engine) in ("compiled", "runtime") else "cpu"
+        device = constants["weight"].device if "weight" in constants else unknown
+        named_words(operation_of(problem), engine=engine, kernel=kernel)
+        self._planned = route(problem, device, engine, kernel, forced)
 
     @property
     def engine(self) -> str:
@@ -197,11 +209,13 @@ class Plan:
             If x, residual or out is not what was planned for; nothing has run then.
         """
         operation = operation_of(self.problem)
-        library, inputs = gather(operation, x, residual=residual)
+        library, inputs = gather(operation, "x", x, residual=residual)
         if self._library is not None and library is not self._library:
             raise ProblemError(
                 sentence(operation, f"x is a {library.name} array and the plan's weight a {self._library.name} array", "arrays of one library", "plan with weights of x's library")
             )
+        for name, operand in self._constants.items():
+            same_device(operation, "x", inputs["x"], f"the plan's {name}", operand)
         return execute(self.problem, library, {**inputs, **self._constants}, out, stream, self._engine, self._kernel, self)
 
     def for_input(self, x_shape: Any) -> Plan:
@@ -234,11 +248,20 @@ def resize(problem: Problem, x_shape: Any) -> Problem:
     return Pool2dProblem.make(x_shape, (problem.r, problem.s), problem.kind, **shared, **options)
 
 
+def named_words(operation: str, **words: Any) -> None:
+    """Raise ProblemError unless each of these is a str or None."""
+    for name, word in words.items():
+        if word is not None and not isinstance(word, str):
+            raise ProblemError(sentence(operation, f"{name} is {shown(word)} of type {type(word).__name__}", "a name or None", f"pass {name}=None to have one chosen"))
+
+
 def check_inputs(problem: Problem, inputs: Operands) -> None:
     """Raise ProblemError unless every operand is what the problem was made for."""
     operation = operation_of(problem)
     matches(operation, "x", inputs["x"], problem.x_shape, problem.dtype, ", ".join(problem.layout))
     if not isinstance(problem, Conv2dProblem):
+        if "residual" in inputs:
+            raise ProblemError(sentence(operation, "residual is given", "no residual in a pooling", "drop residual="))
         return
     matches(operation, "weight", inputs["weight"], problem.weight_shape, problem.dtype, ", ".join(problem.weight_layout))
     for name in ("scale", "bias"):
@@ -258,10 +281,11 @@ def execute(
     check_inputs(problem, inputs)
     x = inputs["x"]
     if stream is not None and x.device == "cpu":
-        raise ProblemError(sentence(operation, f"stream is {stream!r} and x is on the CPU", "no stream", "drop stream=, or pass CUDA arrays"))
+        raise ProblemError(sentence(operation, f"stream is {shown(stream)} and x is on the CPU", "no stream", "drop stream=, or pass CUDA arrays"))
     handle = library.stream(x) if stream is None else stream_pointer(operation, stream)
     if library.name == "array-api-strict" and engine not in (None, "arrays"):
-        raise ProblemError(sentence(operation, f"x is an array-api-strict array and engine is {engine!r}", "engine 'arrays'", "drop engine="))
+        raise ProblemError(sentence(operation, f"x is an array-api-strict array and engine is {shown(engine)}", "engine 'arrays'", "drop engine="))
+    named_words(operation, engine=engine, kernel=kernel)
     bound = route(problem, x.device, engine, kernel, config.forced_engine())
     if plan is not None:
         plan._planned = bound
@@ -269,7 +293,7 @@ def execute(
     wanted = [("out", problem.out_dtype)] + ([("out[1]", problem.index_dtype)] if two else [])
     if isinstance(problem, Pool2dProblem) and problem.weighting in WEIGHTINGS[:3] and "tap_weight" not in inputs:
         inputs = {**inputs, "tap_weight": tap_operand(problem, library, x)}
-    axes = ", ".join("NPQK" if problem.layout == "NHWC" else "NKPQ")
+    axes = ", ".join("NPQK" if problem.layout == "NHWC" else "NKPQ").replace("K", "C" if isinstance(problem, Pool2dProblem) else "K")
     if out is None:
         made = [library.empty(problem.y_shape, dtype, x) for _, dtype in wanted]
         bound.run(library, inputs, [library.made(operation, array, x) for array in made], handle)

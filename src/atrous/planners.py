@@ -6,7 +6,7 @@ from typing import Any
 
 from . import arguments as arg
 from .errors import ProblemError, sentence
-from .operands import Operands, gather, matches, vector
+from .operands import gather, matches, vector
 from .plan import Plan, packed
 from .requests import conv_options, conv_problem, dtype_name, make_pool
 
@@ -64,8 +64,7 @@ def plan_conv2d(
     >>> plan(np.ones((8, 28, 28, 3), "float32")).shape
     (8, 28, 28, 16)
     """
-    library, inputs = gather("plan_conv2d", weight, scale=scale, bias=bias)
-    constants: Operands = {"weight": inputs.pop("x"), **inputs}
+    library, constants = gather("plan_conv2d", "weight", weight, scale=scale, bias=bias)
     if not isinstance(residual, bool):
         raise ProblemError(sentence("plan_conv2d", f"residual is of type {type(residual).__name__}", "True or False", "pass the array to each call: plan(x, residual=r)"))
     wanted = dtype_name("plan_conv2d", "dtype", dtype) or constants["weight"].dtype
@@ -121,10 +120,14 @@ def plan_pool2d(x_shape: Any, window: Any, kind: str, *, dtype: Any, weights: An
         if name not in allowed:
             raise ProblemError(sentence(operation, f"option {name!r} was given", f"one of {', '.join(sorted(allowed))}", "correct the name"))
     if kind == "weighted":
-        options["weighting"] = arg.one_of(operation, "weights", weights or "gaussian", arg.WEIGHTINGS[:3])
+        options["weighting"] = arg.one_of(operation, "weights", "gaussian" if weights is None else weights, arg.WEIGHTINGS[:3])
     elif weights is not None:
-        raise ProblemError(sentence(operation, f"weights is {weights!r} and kind is {kind!r}", "weights only with kind 'weighted'", "drop weights="))
+        raise ProblemError(sentence(operation, f"weights is {arg.shown(weights)} and kind is {kind!r}", "weights only with kind 'weighted'", "drop weights="))
     if "p" in options:
+        if kind != "lp":
+            raise ProblemError(sentence(operation, f"p is {arg.shown(options['p'])} and kind is {kind!r}", "p only with kind 'lp'", "drop p="))
         options["power"] = options.pop("p")
+    if dtype is None:
+        raise ProblemError(sentence(operation, "dtype is None", f"one of {', '.join(arg.INPUT_DTYPES)}", "pass the dtype of the inputs to come"))
     problem = make_pool(operation, x_shape, window, "lp" if kind == "l2" else kind, dtype_name(operation, "dtype", dtype) or "", options)
     return Plan(problem, None, {}, engine, kernel)

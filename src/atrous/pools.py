@@ -327,6 +327,6 @@ def rms_pool2d(
 
 def run_pool(operation: str, x: Any, window: Any, kind: str, out: Any, stream: Any, engine: str | None, **options: Any) -> Any:
     """Check a call, make its problem, and run it."""
-    library, inputs = gather(operation, x)
+    library, inputs = gather(operation, "x", x)
     problem = make_pool(operation, inputs["x"].shape, window, kind, inputs["x"].dtype, options)
     return execute(problem, library, inputs, out, stream, engine, None)

@@ -51,6 +51,16 @@ class WindowGeometry:
                 raise ProblemError(
                     sentence(self._operation, f"x has {size} {axis} and padding {pads}", "at least one cell left", "pass a larger x or crop less")
                 )
+            padded = size + sum(pads)
+            if max(padded, outputs, dilated_extent(kernel, dilation), max(map(abs, pads))) >= 2**31:
+                raise ProblemError(
+                    sentence(
+                        self._operation,
+                        f"the {axis} count {size} cells, padding {pads}, a window of {dilated_extent(kernel, dilation)} and {outputs} outputs",
+                        "each, and the padded sum, below 2^31",
+                        "pad less, or use a smaller window or less dilation",
+                    )
+                )
             if outputs < 1:
                 raise ProblemError(
                     sentence(
@@ -63,14 +73,17 @@ class WindowGeometry:
                 )
         if self.c < 1:
             raise ProblemError(sentence(self._operation, f"x has {self.c} channels", "at least 1", "pass an x with channels"))
+        for name, shape in (("x", self.x_shape), ("y", getattr(self, "y_shape"))):
+            if math.prod(shape) >= 2**60:
+                raise ProblemError(sentence(self._operation, f"{name} has shape {shape}", "fewer than 2^60 elements (offsets are 64-bit)", "split the batch"))
 
     def empty_window(self) -> tuple[str, int] | None:
         """Return the axis and index of the first window that lies wholly in padding, or None."""
-        for axis, size, kernel, stride, dilation, low, outputs in (
-            ("rows", self.h, self.r, self.stride[0], self.dilation[0], self.pads[0], self.p),
-            ("columns", self.w, self.s, self.stride[1], self.dilation[1], self.pads[2], self.q),
+        for axis, size, kernel, stride, dilation, (low, high), outputs in (
+            ("rows", self.h, self.r, self.stride[0], self.dilation[0], self.pads[:2], self.p),
+            ("columns", self.w, self.s, self.stride[1], self.dilation[1], self.pads[2:], self.q),
         ):
-            output = first_empty_window(size, kernel, stride, dilation, low, outputs)
+            output = first_empty_window(size + min(0, high), kernel, stride, dilation, low, outputs)
             if output is not None:
                 return axis, output
         return None
@@ -110,21 +123,22 @@ class Conv2dProblem(WindowGeometry):
     _operation = "conv2d"
 
     def __post_init__(self) -> None:
+        arg.one_of(self._operation, "layout", self.layout, arg.LAYOUTS)
         if not self.out_dtype:
             object.__setattr__(self, "out_dtype", self.dtype if self.dtype in arg.FLOAT_DTYPES else "int32")
         if not self.weight_layout:
             object.__setattr__(self, "weight_layout", WEIGHT_LAYOUT[self.layout])
         self._check_words()
         self._check_window()
-        self._check_groups()
+        arg.group_count(self._operation, self.groups, self.c, self.k)
         self._check_padding_mode()
 
     def _check_words(self) -> None:
         name = self._operation
-        arg.one_of(name, "dtype", self.dtype, arg.INPUT_DTYPES)
+        arg.one_of(name, "dtype of x", self.dtype, arg.INPUT_DTYPES, "convert x and weight to one of these")
         floating = self.dtype in arg.FLOAT_DTYPES
         outputs = arg.FLOAT_DTYPES if floating else ("int32", "int8", "uint8", "float32")
-        arg.one_of(name, "out_dtype", self.out_dtype, outputs)
+        arg.one_of(name, f"out_dtype for {self.dtype}", self.out_dtype, outputs, "pass out_dtype=None or one of these")
         arg.one_of(name, "padding_mode", self.padding_mode, arg.PADDING_MODES)
         arg.one_of(name, "precision", self.precision, arg.PRECISIONS)
         if self.precision != "float32" and self.dtype != "float32":
@@ -133,24 +147,12 @@ class Conv2dProblem(WindowGeometry):
             )
         for operand, dtype in (("scale", self.scale), ("bias", self.bias)):
             if dtype is not None:
-                arg.one_of(name, f"{operand} dtype", dtype, arg.FLOAT_DTYPES if floating else (*arg.FLOAT_DTYPES, "int32"))
+                arg.one_of(name, f"dtype of {operand}", dtype, arg.FLOAT_DTYPES if floating else (*arg.FLOAT_DTYPES, "int32"), f"convert {operand} to one of these")
         ranges = {"int8": (-128, 127), "uint8": (0, 255)}
         for word, value, dtype in (("zero_point", self.zero_point, self.dtype), ("out_zero_point", self.out_zero_point, self.out_dtype)):
             low, high = ranges.get(dtype, (0, 0))
             if not low <= value <= high:
-                raise ProblemError(sentence(name, f"{word} is {value} with {dtype}", f"{low} to {high}", "pass 0, or arrays of int8 or uint8"))
-
-    def _check_groups(self) -> None:
-        g = self.groups
-        if g < 1 or self.c % g or self.k % g:
-            raise ProblemError(
-                sentence(
-                    self._operation,
-                    f"groups is {g} with C = {self.c} and K = {self.k} (C/G = {self.c / g if g else math.inf:g}, K/G = {self.k / g if g else math.inf:g})",
-                    "groups >= 1 that divides both C and K",
-                    "change groups or the channel counts",
-                )
-            )
+                raise ProblemError(sentence(name, f"{word} is {value} with {dtype}", f"{low} to {high}" if high else "0", "pass 0, or arrays of int8 or uint8"))
 
     def _check_padding_mode(self) -> None:
         if self.padding_mode in ("zeros", "replicate"):
@@ -196,7 +198,7 @@ class Conv2dProblem(WindowGeometry):
         order = arg.letters(operation, "weight_layout", weight_layout or WEIGHT_LAYOUT[layout], "KRSC")
         x = dict(zip(layout, arg.shape4(operation, "x", x_shape, layout)))
         weight = dict(zip(order, arg.shape4(operation, "weight", weight_shape, order)))
-        count = arg.integer(operation, "groups", groups, 1)
+        count = arg.group_count(operation, groups, x["C"], weight["K"])
         per_group = weight["C"]
         if per_group * count != x["C"]:
             raise ProblemError(
@@ -262,7 +264,7 @@ class Pool2dProblem(WindowGeometry):
         name = self._operation
         arg.one_of(name, "kind", self.kind, self.KINDS)
         arg.one_of(name, "layout", self.layout, arg.LAYOUTS)
-        arg.one_of(name, "dtype", self.dtype, arg.INPUT_DTYPES)
+        arg.one_of(name, "dtype of x", self.dtype, arg.INPUT_DTYPES, "convert x to one of these")
         arg.one_of(name, "nan", self.nan, arg.NAN_POLICIES)
         arg.one_of(name, "normalize", self.normalize, arg.NORMALIZATIONS)
         if self.kind == "weighted":
@@ -270,9 +272,10 @@ class Pool2dProblem(WindowGeometry):
         for word, allowed in (("nan", "max"), ("return_indices", "max"), ("count_include_pad", "avg"), ("divisor", "avg"), ("power", "lp"), ("weighting", "weighted"), ("sigma", "weighted"), ("normalize", "weighted")):  # fmt: skip
             default = next(f.default for f in fields(self) if f.name == word)
             if self.kind != allowed and getattr(self, word) != default:
-                raise ProblemError(sentence(name, f"{word} is {getattr(self, word)!r}", f"{word} only in {allowed} pooling", f"drop {word}="))
-        if self.divisor == 0:
-            raise ProblemError(sentence(name, "divisor is 0", "a number that is not 0", "pass divisor=None to count the taps"))
+                said = {"power": "p", "weighting": "weights"}.get(word, word)
+                raise ProblemError(sentence(name, f"{said} is {getattr(self, word)!r}", f"{said} only in {allowed} pooling", f"drop {said}="))
+        if self.divisor is not None and (self.divisor == 0 or not math.isfinite(self.divisor)):
+            raise ProblemError(sentence(name, f"divisor is {self.divisor:g}", "a finite number that is not 0", "pass divisor=None to count the taps"))
         if not self.power > 0:
             raise ProblemError(sentence(name, f"p is {self.power:g}", "a real p > 0, or inf for max |x|", "use p=1 for sums of |x|; p = 0 has no norm"))
         if self.sigma is not None and not (self.sigma > 0 and math.isfinite(self.sigma)):
@@ -327,26 +330,24 @@ class Pool2dProblem(WindowGeometry):
         name = operation or f"{kind}_pool2d"
         arg.one_of(name, "layout", layout, arg.LAYOUTS)
         x = dict(zip(layout, arg.shape4(name, "x", x_shape, layout)))
-        for word, value in (("ceil_mode", ceil_mode), *((w, options[w]) for w in ("return_indices", "count_include_pad") if w in options)):
-            if not isinstance(value, bool):
-                raise ProblemError(sentence(name, f"{word} is {value!r} of type {type(value).__name__}", "True or False", f"pass {word} as a bool"))
+        for word in ("return_indices", "count_include_pad"):
+            if word in options:
+                options[word] = arg.flag(name, word, options[word])
         dilations = arg.dilation_pair(name, dilation)
-        if isinstance(window, str):
-            arg.one_of(name, "window", window, ("global",))
-            for word, value, allowed in (("stride", stride, None), ("padding", padding, "valid"), ("dilation", dilations, (1, 1))):
-                if value != allowed and not (word == "padding" and value == 0):
-                    raise ProblemError(sentence(name, f"window is 'global' and {word} is {value!r}", f"no {word} (there is one window)", f"drop {word}="))
-            size = (max(1, x["H"]), max(1, x["W"]))
-        else:
-            size = arg.pair(name, "window", window, 1)
+        taps = arg.window_size(name, window)
+        size = (max(1, x["H"]), max(1, x["W"])) if taps is None else taps
         strides = size if stride is None else arg.stride_pair(name, stride)
         pads = _pads(name, padding, (x["H"], x["W"]), size, strides, dilations)
+        if taps is None:
+            for word, value, given in (("stride", strides, stride is not None), ("padding", padding, any(pads)), ("dilation", dilations, dilations != (1, 1))):
+                if given:
+                    raise ProblemError(sentence(name, f"window is 'global' and {word} is {arg.shown(value)}", f"no {word} (there is one window)", f"drop {word}="))
         for word in ("divisor", "sigma", "power"):
-            if options.get(word) is not None:
+            if word == "power" and word in options or options.get(word) is not None:
                 options[word] = arg.number(name, {"power": "p"}.get(word, word), options[word])
         return cls(
-            n=x["N"], h=x["H"], w=x["W"], c=x["C"], r=size[0], s=size[1], stride=strides, dilation=dilations,
-            pads=pads, kind=kind, ceil_mode=ceil_mode, dtype=dtype, layout=layout, **options,
+            n=x["N"], h=x["H"], w=x["W"], c=x["C"], r=size[0], s=size[1], stride=strides, dilation=dilations, pads=pads,
+            kind=kind, ceil_mode=arg.flag(name, "ceil_mode", ceil_mode), dtype=dtype, layout=layout, **options,
         )  # fmt: skip
 
     @property

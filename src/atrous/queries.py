@@ -12,6 +12,7 @@ from .errors import ProblemError, sentence
 from .geometry import arithmetic, axis_output, axis_pads
 from .interop import library_of
 from .plan import Plan, cuda_architecture
+from .problem import Conv2dProblem, Pool2dProblem
 
 
 def output_size(size: int, kernel: int, *, stride: int = 1, padding: Any = "valid", dilation: int = 1, ceil_mode: bool = False) -> int:
@@ -49,10 +50,8 @@ def output_size(size: int, kernel: int, *, stride: int = 1, padding: Any = "vali
     name = "output_size"
     cells, taps = arg.integer(name, "size", size, 1), arg.integer(name, "kernel", kernel, 1)
     step, spread = arg.integer(name, "stride", stride, 1), arg.integer(name, "dilation", dilation, 1, " (1 means dense)")
-    if not isinstance(ceil_mode, bool):
-        raise ProblemError(sentence(name, f"ceil_mode is {ceil_mode!r}", "True or False", "pass a bool"))
     pads = axis_pads(cells, taps, step, spread, arg.axis_padding(name, "padding", padding))
-    outputs = axis_output(cells, taps, step, spread, pads, ceil_mode)
+    outputs = axis_output(cells, taps, step, spread, pads, arg.flag(name, "ceil_mode", ceil_mode))
     if outputs < 1:
         raise ProblemError(sentence(name, arithmetic(cells, taps, step, spread, pads), "at least 1", "use a smaller window, less dilation or more padding"))
     return outputs
@@ -90,8 +89,11 @@ def explain(case_or_plan: str | Problem | Plan, device: str | int | None = None)
         if device is None:
             return case_or_plan.explain()
         case_or_plan = case_or_plan.problem
-    if isinstance(device, int):
-        device = cuda_architecture(device)
+    if not isinstance(case_or_plan, (str, Conv2dProblem, Pool2dProblem)):
+        came = f"case_or_plan is of type {type(case_or_plan).__name__}"
+        raise ProblemError(sentence("explain", came, "a case string, a problem or a Plan", "pass for example 'n1c64h56w56_k64r3s3_pad1_f16'"))
+    if device is not None and not isinstance(device, str):
+        device = cuda_architecture(arg.integer("explain", "device", device, 0))
     return explain_case(case_or_plan, device)
 
 
@@ -116,9 +118,10 @@ def indices_to_onnx(indices: Any, x_shape: Any, *, layout: str = "NHWC", storage
         If indices and x_shape do not fit together.
     """
     plane, n, c, sizes = _plane(indices, x_shape, layout, "indices_to_onnx")
-    if storage_order not in (0, 1):
-        raise ProblemError(sentence("indices_to_onnx", f"storage_order is {storage_order!r}", "0 or 1", "pass 0 for rows first"))
-    if storage_order == 1:
+    order = arg.integer("indices_to_onnx", "storage_order", storage_order, 0)
+    if order > 1:
+        raise ProblemError(sentence("indices_to_onnx", f"storage_order is {order}", "0 or 1", "pass 0 for rows first"))
+    if order == 1:
         plane = plane % sizes["W"] * sizes["H"] + plane // sizes["W"]
     return _like(indices, (n * sizes["C"] + c) * (sizes["H"] * sizes["W"]) + plane)
 
@@ -144,20 +147,22 @@ def indices_to_tf(indices: Any, x_shape: Any, *, layout: str = "NHWC", include_b
         If indices and x_shape do not fit together.
     """
     plane, n, c, sizes = _plane(indices, x_shape, layout, "indices_to_tf")
-    batch = n * (sizes["H"] * sizes["W"] * sizes["C"]) if include_batch else 0
+    batch = n * (sizes["H"] * sizes["W"] * sizes["C"]) if arg.flag("indices_to_tf", "include_batch", include_batch) else 0
     return _like(indices, plane * sizes["C"] + c + batch)
 
 
 def _plane(indices: Any, x_shape: Any, layout: str, operation: str) -> tuple[Any, Any, Any, dict[str, int]]:
     arg.one_of(operation, "layout", layout, arg.LAYOUTS)
     library = library_of(operation, "indices", indices)
-    operand = library.operand(operation, "indices", indices)
+    dtype = str(getattr(indices, "dtype", "int32")).rpartition(".")[2]  # "torch.int32", "array_api_strict.int32"; DLPack alone names none
+    operand = library.operand(operation, "indices", indices) if dtype in ("int32", "int64") else None
+    if operand is None or operand.dtype not in ("int32", "int64"):
+        raise ProblemError(sentence(operation, f"indices has dtype {dtype}", "int32 or int64", "pass the indices that max_pool2d gave"))
     sizes = dict(zip(layout, arg.shape4(operation, "x", x_shape, layout)))
     axes = dict(zip(layout, operand.shape)) if len(operand.shape) == 4 else {}
-    if operand.dtype not in ("int32", "int64") or axes.get("N") != sizes["N"] or axes.get("C") != sizes["C"]:
-        raise ProblemError(
-            sentence(operation, f"indices is {operand.dtype} of shape {operand.shape} and x_shape {tuple(x_shape)}", "int32 or int64 with the same N and C", "pass the arrays of one call")
-        )
+    if axes.get("N") != sizes["N"] or axes.get("C") != sizes["C"]:
+        came = f"indices has shape {operand.shape} and x {tuple(x_shape)} ({layout})"
+        raise ProblemError(sentence(operation, came, "indices with x's N and C", "pass the indices and the shape of one call"))
     tables = []
     for letter in "NC":
         shape = [sizes[letter] if axis == letter else 1 for axis in layout]

@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from . import arguments as arg
-from .errors import ProblemError, sentence
+from .errors import ProblemError, sentence, shown
 from .problem import Conv2dProblem, Pool2dProblem
 
 
@@ -47,9 +47,9 @@ def dtype_name(operation: str, name: str, dtype: Any) -> str | None:
     if dtype is None or isinstance(dtype, str):
         found = dtype
     else:
-        found = getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or str(dtype).removeprefix("torch.")
-    if found is not None and found not in arg.DTYPES:
-        raise ProblemError(sentence(operation, f"{name} is {dtype!r}", f"one of {', '.join(arg.DTYPES)}", f"pass {name} as one of these names"))
+        found = getattr(dtype, "name", None) or getattr(dtype, "__name__", None) or shown(dtype).removeprefix("torch.")
+    if found is not None and (not isinstance(found, str) or found not in arg.DTYPES):
+        raise ProblemError(sentence(operation, f"{name} is {shown(dtype)}", f"one of {', '.join(arg.DTYPES)}", f"pass {name} as one of these names"))
     return found
 
 
@@ -58,13 +58,13 @@ def make_pool(operation: str, x_shape: Any, window: Any, kind: str, dtype: str, 
         options.setdefault(name, default)
     arg.one_of(operation, "layout", options["layout"], arg.LAYOUTS)
     for name in ("ceil_mode", "return_indices", "count_include_pad"):
-        if name in options and not isinstance(options[name], bool):
-            raise ProblemError(sentence(operation, f"{name} is {options[name]!r} of type {type(options[name]).__name__}", "True or False", f"pass {name} as a bool"))
+        if name in options:
+            options[name] = arg.flag(operation, name, options[name])
     for name in ("divisor", "sigma", "power"):
-        if options.get(name) is not None:
+        if name in options and (name == "power" or options[name] is not None):
             options[name] = arg.number(operation, "p" if name == "power" else name, options[name])
     for name, words in (("nan", arg.NAN_POLICIES), ("normalize", arg.NORMALIZATIONS)):
         if name in options:
             arg.one_of(operation, name, options[name], words)
-    size = arg.one_of(operation, "window", window, ("global",)) if isinstance(window, str) else arg.pair(operation, "window", window, 1)
+    size = arg.window_size(operation, window) or "global"
     return pool_problem(tuple(arg.shape4(operation, "x", x_shape, options["layout"])), size, kind, (*_plain(operation, options), ("dtype", dtype)))

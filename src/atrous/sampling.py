@@ -28,7 +28,8 @@ def random_problem(seed: int, kind: str | None = None) -> Conv2dProblem | Pool2d
     Notes
     -----
     Images and windows are not square; strides, dilations and pads (negative ones too) are drawn apart for rows and
-    columns; groups, channel multipliers, padding modes, dtypes, layouts and epilogues all occur.
+    columns; groups, channel multipliers, padding modes, dtypes, layouts and epilogues all occur; one convolution in five is 1x1
+    with stride 1.
     """
     random = np.random.default_rng([seed, 0 if kind is None else 1 + KINDS.index(kind)])
     chosen = kind or ("conv" if random.random() < 0.5 else str(random.choice(KINDS[1:])))
@@ -51,7 +52,7 @@ def _padding(random: Any, window: tuple[int, int], dilation: tuple[int, int], lo
     if random.random() < 0.4:
         return _pick(random, ("valid", "same", "same_lower", "full", "causal", ("same", "causal")))
     ends = []
-    for size, step in zip(window, dilation):
+    for size, step in zip(window, dilation, strict=True):
         most = min(3, step * (size - 1))
         ends.append((int(random.integers(lowest, most + 1)), int(random.integers(lowest, most + 1))))
     return tuple(ends)
@@ -64,11 +65,12 @@ def _window(random: Any) -> dict[str, Any]:
 
 
 def _convolution(random: Any) -> Conv2dProblem:
-    form = _window(random)
+    pointwise = bool(random.random() < 0.2)
+    form: dict[str, Any] = {"window": (1, 1), "dilation": (1, 1), "stride": 1, "padding": "valid"} if pointwise else _window(random)
     n, (h, w) = int(random.integers(1, 4)), _pair(random, 3, 13)
-    groups = _pick(random, (1, 1, 1, 2, 3, 4, 8))
-    inputs = _pick(random, (1, 1, 2, 3, 4, 8, 16, 20)) if groups == 1 else _pick(random, (1, 1, 2, 3, 4))
-    outputs = _pick(random, (1, 2, 3, 8, 16, 24)) if groups == 1 else _pick(random, (1, 2, 3))
+    groups = 1 if pointwise else _pick(random, (1, 1, 1, 2, 3, 4, 8))
+    inputs = _pick(random, (1, 1, 2, 3, 4, 8, 16, 20, 33)) if groups == 1 else _pick(random, (1, 1, 2, 3, 4))
+    outputs = _pick(random, (1, 2, 3, 8, 16, 24, 40, 70)) if groups == 1 else _pick(random, (1, 2, 3))
     layout = _pick(random, ("NHWC", "NHWC", "NCHW"))
     order = "".join(random.permutation(list("KRSC"))) if random.random() < 0.25 else {"NHWC": "KRSC", "NCHW": "KCRS"}[layout]
     x = {"N": n, "H": h, "W": w, "C": groups * inputs}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from .sampling import random_problem
 
 __all__ = ["assert_matches", "exact_inputs", "expected_output", "is_exact", "random_inputs", "random_problem", "tolerance"]
 
-Problem = Union[Conv2dProblem, Pool2dProblem]
+Problem = Conv2dProblem | Pool2dProblem
 Inputs = dict[str, np.ndarray]
 
 EXACT_SUM = 2**22  # float32 counts to 2^24; two bits are left for scale, bias and residual
@@ -181,10 +181,7 @@ def tolerance(problem: Problem, inputs: Inputs) -> np.ndarray:
     """
     wide = {name: np.asarray(array).astype(np.float64) for name, array in inputs.items()}
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        if isinstance(problem, Pool2dProblem):
-            error = _pool_error(problem, wide)
-        else:
-            error = _conv_error(problem, inputs, wide)
+        error = _pool_error(problem, wide) if isinstance(problem, Pool2dProblem) else _conv_error(problem, inputs, wide)
         if problem.out_dtype in INTEGERS:
             return np.ceil(error)
         if isinstance(problem, Pool2dProblem) and problem.kind == "max":
@@ -305,8 +302,9 @@ def assert_matches(actual: Any, expected: Any, problem: Problem, bound: Any = No
         allowed = allowed + _half_ulp(np.abs(want64), problem.out_dtype)  # of the expected value's own rounding
     with np.errstate(invalid="ignore", divide="ignore"):
         equal = (got64 == rounded64) | (np.isnan(got64) & np.isnan(rounded64))
-        distance = np.where(equal, 0.0, np.abs(got64 - want64))
-        ratio = np.where(distance == 0, 0.0, np.where(np.isnan(distance), np.inf, distance) / allowed)
+        distance = np.abs(got64 - want64)
+        ratio = np.where(equal, 0.0, distance / allowed)
+    ratio = np.where(np.isnan(ratio), np.inf, ratio)  # one special value for another, or for a number
     wrong = ratio > 1
     if wrong.any():
         raise AssertionError(_difference(problem, got64, want64, allowed, ratio, wrong))
@@ -318,7 +316,7 @@ def _difference(problem: Problem, got: np.ndarray, want: np.ndarray, allowed: np
 
     def place(flat: Any) -> str:
         at = np.unravel_index(int(flat), want.shape)
-        named = ", ".join(f"{axis}={int(i)}" for axis, i in zip(axes, at))
+        named = ", ".join(f"{axis}={int(i)}" for axis, i in zip(axes, at, strict=True))
         return f"[{named}] is {got[at]:.9g}, expected {want[at]:.9g} within {allowed[at]:.3g}"
 
     first = place(np.flatnonzero(wrong)[0])

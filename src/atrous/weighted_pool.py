@@ -85,8 +85,8 @@ def weighted_avg_pool2d(
     if named:
         arg.one_of("weighted_avg_pool2d", "weights", weights, arg.WEIGHTINGS[:3])
     if sigma is not None and not (named and weights == "gaussian"):
-        raise ProblemError(sentence("weighted_avg_pool2d", f"sigma is {sigma!r} and weights are not 'gaussian'", "sigma only with 'gaussian'", "drop sigma="))
-    library, inputs = gather("weighted_avg_pool2d", x)
+        raise ProblemError(sentence("weighted_avg_pool2d", f"sigma is {arg.shown(sigma)} and weights are not 'gaussian'", "sigma only with 'gaussian'", "drop sigma="))
+    library, inputs = gather("weighted_avg_pool2d", "x", x)
     options = dict(weighting=weights if named else "custom", sigma=sigma, normalize=normalize, stride=stride, padding=padding, dilation=dilation)
     options |= dict(ceil_mode=ceil_mode, layout=layout)
     problem = make_pool("weighted_avg_pool2d", inputs["x"].shape, window, "weighted", inputs["x"].dtype, options)
@@ -98,17 +98,17 @@ def custom_taps(problem: Pool2dProblem, library: Library, inputs: Operands, tabl
     """Return the tap weights a caller gave as an operand [R, S], or raise ProblemError."""
     operation = "weighted_avg_pool2d"
     if isinstance(table, (list, tuple)):
-        try:
-            taps = library.constant(table, tap_dtype(problem), inputs["x"])
-        except (TypeError, ValueError):
-            raise ProblemError(sentence(operation, f"weights is {table!r}", f"an ({problem.r}, {problem.s}) table of numbers", "pass rows of equal length")) from None
+        taps = library.constant(arg.number_table(operation, "weights", table), tap_dtype(problem), inputs["x"])
+    elif not hasattr(table, "__dlpack__"):
+        came = f"weights is {arg.shown(table)} of type {type(table).__name__}"
+        raise ProblemError(sentence(operation, came, "'gaussian', 'inverse', 'binomial' or a table of numbers", "pass one of them"))
     else:
         if library_of(operation, "weights", table) is not library:
             raise ProblemError(
-                sentence(operation, f"weights is of type {type(table).__name__} and x a {library.name} array", f"nested lists or a {library.name} array", "convert weights")
+                sentence(operation, f"weights is of type {type(table).__name__} and x is a {library.name} array", f"nested lists or a {library.name} array", "convert weights")
             )
         taps = library.operand(operation, "weights", table)
-        same_device(operation, inputs["x"], "weights", taps)
+        same_device(operation, "x", inputs["x"], "weights", taps)
     if taps.shape != (problem.r, problem.s):
         raise ProblemError(sentence(operation, f"weights has shape {taps.shape}", f"({problem.r}, {problem.s}), one number a tap", "reshape weights or change the window"))
     if taps.dtype != tap_dtype(problem):

@@ -15,7 +15,7 @@ def default_sigma(window: tuple[int, int], dilation: tuple[int, int]) -> float:
     0.3 * ((extent - 1) * 0.5 - 1) + 0.8 with the larger dilated extent: the rule that OpenCV documents for
     getGaussianKernel.
     """
-    extent = max(dilated_extent(size, step) for size, step in zip(window, dilation))
+    extent = max(dilated_extent(size, step) for size, step in zip(window, dilation, strict=False))
     return 0.3 * ((extent - 1) * 0.5 - 1) + 0.8
 
 
@@ -48,6 +48,7 @@ def tap_weights(weighting: str, window: tuple[int, int], dilation: tuple[int, in
         distance = math.hypot((r - (rows - 1) / 2) * dilation[0], (s - (columns - 1) / 2) * dilation[1])
         if weighting == "inverse":
             return 1 / (1 + distance)
-        return math.exp(-((distance / width) ** 2) / 2)
+        ratio = distance / width
+        return math.exp(-ratio * ratio / 2)
 
     return tuple(tuple(weight(r, s) for s in range(columns)) for r in range(rows))

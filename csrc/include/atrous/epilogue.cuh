@@ -19,8 +19,8 @@ __device__ __forceinline__ float32 exponential(float32 value) { return expf(valu
 __device__ __forceinline__ float64 exponential(float64 value) { return exp(value); }
 __device__ __forceinline__ float32 hyperbolic_tangent(float32 value) { return tanhf(value); }
 __device__ __forceinline__ float64 hyperbolic_tangent(float64 value) { return tanh(value); }
-__device__ __forceinline__ float32 error_function(float32 value) { return erff(value); }
-__device__ __forceinline__ float64 error_function(float64 value) { return erf(value); }
+__device__ __forceinline__ float32 complementary_error(float32 value) { return erfcf(value); }
+__device__ __forceinline__ float64 complementary_error(float64 value) { return erfc(value); }
 
 // Comparisons with NaN are false, so NaN passes through where fminf and fmaxf would drop it.
 template <class Real>
@@ -50,10 +50,10 @@ __device__ __forceinline__ Real activate(const Epilogue& epilogue, Real value) {
     case Activation::kSilu:
       return value * sigmoid(value);
     case Activation::kGelu:
-      return Real(0.5) * value * (Real(1) + error_function(value * kInverseSqrtTwo));
+      // 1 + erf(z) = erfc(-z) and 1 + tanh(z) = 2 * sigmoid(2 * z): the right sides keep their digits for negative z.
+      return Real(0.5) * value * complementary_error(-value * kInverseSqrtTwo);
     case Activation::kGeluTanh:
-      return Real(0.5) * value *
-             (Real(1) + hyperbolic_tangent(kSqrtTwoOverPi * (value + Real(0.044715) * value * value * value)));
+      return value * sigmoid(Real(2) * kSqrtTwoOverPi * (value + Real(0.044715) * value * value * value));
     case Activation::kHardswish:
       return value * clamp(value + Real(3), Real(0), Real(6)) / Real(6);
     case Activation::kSigmoid:

@@ -24,7 +24,7 @@ ATROUS_HOST_DEVICE constexpr int64 output_size(int64 size, int64 kernel, int64 s
   const int64 floored = floor_divide(room, stride) + 1;
   if (!ceil_mode || room < 0) return floored;
   const int64 outputs = -floor_divide(-room, stride) + 1;
-  return (outputs - 1) * stride >= size + low ? outputs - 1 : outputs;
+  return (outputs - 1) * stride >= size + low + (high < 0 ? high : 0) ? outputs - 1 : outputs;
 }
 
 // The cell that holds padded coordinate i of an axis of `extent` cells, or -1 where the value is zero. Reflection does

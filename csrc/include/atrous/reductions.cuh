@@ -1,8 +1,9 @@
 // What pooling does with the cells of a window: one small struct a reduction, each the running state of one output.
 //
-// start: before any tap. add: one real tap, taps in row-major order. merge: the state of other taps of the same window.
-// across: the state that lane (lane ^ lane_mask) of the warp holds. divisor: of one window, the same for every channel.
-// finish: the output. Tap: what a reduction wants to know of a tap beyond the cell, made once for all channels.
+// start: before any tap. add: one real tap of all the outputs of a thread, taps in row-major order. merge: the state of
+// other taps of the same window. across: the state that lane (lane ^ lane_mask) of the warp holds. divisor: of one
+// window, the same for every channel. finish: the output. Tap: what a reduction wants to know of a tap beyond the cell,
+// made once for all channels.
 #pragma once
 
 #include "atrous/prims/warp.cuh"
@@ -16,14 +17,20 @@ struct TapRange {
   int count;
 };
 
+// The taps of `range` that are among the `count` from `first` on.
+__device__ __forceinline__ TapRange overlap(const TapRange& range, int first, int count) {
+  const int end = range.first + range.count;
+  const int from = first < range.first ? range.first : first < end ? first : end;
+  const int to = first + count < end ? first + count : end;
+  return {from, to > from ? to - from : 0};
+}
+
 // The taps t of [0, taps) with low <= start + t * dilation < high.
 __device__ __forceinline__ TapRange taps_inside(int start, int taps, int dilation, int low, int high) {
   if (start >= low && start + (taps - 1) * dilation < high) return {0, taps};  // no division for inner windows
   const int first = start >= low ? 0 : (low - start + dilation - 1) / dilation;
-  if (high <= start) return {first, 0};
-  const int past = (high - 1 - start) / dilation + 1;
-  const int count = (past < taps ? past : taps) - first;
-  return {first, count > 0 ? count : 0};
+  const int end = high <= start ? 0 : (high - 1 - start) / dilation + 1;
+  return overlap({0, taps}, first, end - first);
 }
 
 // One window: the input cell of its first tap, and its real taps, those on cells that exist.
@@ -33,10 +40,34 @@ struct Window {
   int lane, log_lanes;  // of the lanes that share the window's taps
 };
 
+// The IEEE formats, for powers of two and for infinity.
+template <class Real>
+struct Exponent;
+template <>
+struct Exponent<float32> {
+  using Bits = int32;
+  static constexpr int kMantissa = 23, kBias = 127;
+};
+template <>
+struct Exponent<float64> {
+  using Bits = int64;
+  static constexpr int kMantissa = 52, kBias = 1023;
+};
+
+// The number whose exponent field is `field` and whose mantissa is 0: 2^(field - kBias), or infinity for 2 * kBias + 1.
+template <class Real>
+__device__ __forceinline__ Real from_exponent(typename Exponent<Real>::Bits field) {
+  union {
+    typename Exponent<Real>::Bits bits;
+    Real real;
+  } word{field << Exponent<Real>::kMantissa};
+  return word.real;
+}
+
 // What a maximum starts from: below every value, and, where NaN is omitted, what a window of nothing but NaN gives.
 template <class Real>
 struct Nothing {
-  static __device__ __forceinline__ Real lowest() { return -static_cast<Real>(__builtin_huge_val()); }
+  static __device__ __forceinline__ Real lowest() { return -from_exponent<Real>(2 * Exponent<Real>::kBias + 1); }
   static __device__ __forceinline__ Real omitted() { return lowest() - lowest(); }
 };
 template <>
@@ -74,12 +105,29 @@ struct MaxReduction {
   __device__ __forceinline__ void start(const PoolArguments& a) {
     value = a.omit_nan ? Nothing<Real>::omitted() : Nothing<Real>::lowest();
   }
-  __device__ __forceinline__ void add(const PoolArguments& a, Real x, const Tap&) {
-    const Real unordered = a.omit_nan ? value : x;
-    if (x > value || unordered != unordered) value = x;
+  __device__ __forceinline__ void add_propagating(Real x) {
+    if (x > value || x != x) value = x;
+  }
+  __device__ __forceinline__ void add_omitting(Real x) {
+    if (x > value || value != value) value = x;
+  }
+  template <int kCount>
+  static __device__ __forceinline__ void add(const PoolArguments& a, MaxReduction (&state)[kCount],
+                                             const Real (&x)[kCount], const Tap&) {
+    if (a.omit_nan) {
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) state[i].add_omitting(x[i]);
+    } else {
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) state[i].add_propagating(x[i]);
+    }
   }
   __device__ __forceinline__ void merge(const PoolArguments& a, const MaxReduction& other) {
-    add(a, other.value, Tap{});
+    if (a.omit_nan) {
+      add_omitting(other.value);
+    } else {
+      add_propagating(other.value);
+    }
   }
   __device__ __forceinline__ MaxReduction across(int lane_mask) const { return {prims::shuffle_xor(value, lane_mask)}; }
   static __device__ __forceinline__ Real divisor(const PoolArguments&, const Window&) { return 1; }
@@ -104,10 +152,16 @@ struct MaxIndexReduction {
   static __device__ __forceinline__ bool beats(const PoolArguments& a, Real x, Real y) {
     return x > y || (a.omit_nan ? x == x && y != y : x != x && y == y);
   }
-  __device__ __forceinline__ void add(const PoolArguments& a, Real x, const Tap& tap) {
+  __device__ __forceinline__ void add_one(const PoolArguments& a, Real x, const Tap& tap) {
     if (number >= 0 && !beats(a, x, value)) return;
     value = x;
     number = tap.number;
+  }
+  template <int kCount>
+  static __device__ __forceinline__ void add(const PoolArguments& a, MaxIndexReduction (&state)[kCount],
+                                             const Real (&x)[kCount], const Tap& tap) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) state[i].add_one(a, x[i], tap);
   }
   __device__ __forceinline__ void merge(const PoolArguments& a, const MaxIndexReduction& other) {
     if (other.number < 0) return;
@@ -136,7 +190,12 @@ struct AverageReduction {
   Real sum;
 
   __device__ __forceinline__ void start(const PoolArguments&) { sum = 0; }
-  __device__ __forceinline__ void add(const PoolArguments&, Real x, const Tap&) { sum += x; }
+  template <int kCount>
+  static __device__ __forceinline__ void add(const PoolArguments&, AverageReduction (&state)[kCount],
+                                             const Real (&x)[kCount], const Tap&) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) state[i].sum += x[i];
+  }
   __device__ __forceinline__ void merge(const PoolArguments&, const AverageReduction& other) { sum += other.sum; }
   __device__ __forceinline__ AverageReduction across(int lane_mask) const {
     return {prims::shuffle_xor(sum, lane_mask)};
@@ -154,20 +213,6 @@ struct AverageReduction {
   __device__ __forceinline__ Real finish(const PoolArguments&, Real divisor) const { return sum / divisor; }
 };
 
-// Bit patterns of the IEEE formats, for powers of two.
-template <class Real>
-struct Exponent;
-template <>
-struct Exponent<float32> {
-  using Bits = int32;
-  static constexpr int kMantissa = 23, kBias = 127;
-};
-template <>
-struct Exponent<float64> {
-  using Bits = int64;
-  static constexpr int kMantissa = 52, kBias = 1023;
-};
-
 // (sum |x|^p)^(1/p), or the root of the mean square. For p = 2 the sum is kept times scale^2, where scale is the power
 // of two that brings the largest |x| so far into [1, 2): no square overflows, none that counts vanishes, and integers
 // stay exact. For a general p it is kept over scale^p, where scale is the largest |x|: no power exceeds 1. Sums of
@@ -179,47 +224,58 @@ struct LpReduction {
   Real sum;
   Real scale;
 
-  static __device__ __forceinline__ bool is(const PoolArguments& a, Norm norm) { return a.norm == static_cast<int>(norm); }
+  static __device__ __forceinline__ bool is(const PoolArguments& a, Norm norm) {
+    return a.norm == static_cast<int>(norm);
+  }
   static __device__ __forceinline__ bool is_squares(const PoolArguments& a) {
     return is(a, Norm::kSquares) || is(a, Norm::kMeanSquare);
   }
 
   // 2^-e for |x| in [2^e, 2^(e+1)), kept within the normal numbers on both sides.
   static __device__ __forceinline__ Real inverse_power(Real x) {
-    constexpr int kMantissa = Exponent<Real>::kMantissa, kBias = Exponent<Real>::kBias;
+    constexpr Bits kMost = 2 * Exponent<Real>::kBias - 1;
     union {
       Real real;
       Bits bits;
     } word{x};
-    const Bits field = 2 * kBias - (word.bits >> kMantissa);
-    word.bits = (field < 1 ? 1 : field > 2 * kBias - 1 ? 2 * kBias - 1 : field) << kMantissa;
-    return word.real;
+    const Bits field = kMost + 1 - (word.bits >> Exponent<Real>::kMantissa);
+    return from_exponent<Real>(field < 1 ? 1 : field > kMost ? kMost : field);
   }
 
   __device__ __forceinline__ void start(const PoolArguments& a) {
     sum = 0;
     scale = is_squares(a) ? inverse_power(Real(0)) : Real(0);
   }
-  __device__ __forceinline__ void add(const PoolArguments& a, Real x, const Tap&) {
-    const Real size = magnitude(x);
+  // One branch a tap, not one a cell.
+  template <int kCount>
+  static __device__ __forceinline__ void add(const PoolArguments& a, LpReduction (&state)[kCount],
+                                             const Real (&x)[kCount], const Tap&) {
     if (is_squares(a)) {
-      add_square(size);
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) state[i].add_square(magnitude(x[i]));
     } else if (is(a, Norm::kSum)) {
-      sum += size;
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) state[i].sum += magnitude(x[i]);
     } else if (is(a, Norm::kLargest)) {
-      if (size > sum || size != size) sum = size;
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) state[i].keep_largest(magnitude(x[i]));
     } else {
-      add_power(size, static_cast<Real>(a.power));
+#pragma unroll
+      for (int i = 0; i < kCount; ++i) state[i].add_power(magnitude(x[i]), static_cast<Real>(a.power));
     }
+  }
+  __device__ __forceinline__ void keep_largest(Real size) {
+    if (size > sum || size != size) sum = size;
   }
   __device__ __forceinline__ void add_square(Real size) {
     if (size * scale >= 2) rescale(inverse_power(size));
     const Real scaled = size * scale;
     sum += scaled * scaled;
   }
-  // Both factors are powers of two; where their quotient vanishes, so does the old sum beside the new cell.
+  // Scales are powers of two whose inverses are normal numbers, so the factor is exact; where it vanishes, so does the
+  // old sum beside the new cell.
   __device__ __forceinline__ void rescale(Real next) {
-    const Real factor = next / scale;
+    const Real factor = next * inverse_power(scale);
     sum = sum * factor * factor;
     scale = next;
   }
@@ -239,7 +295,7 @@ struct LpReduction {
       if (other.scale < scale) rescale(other.scale);
       if (scale < other.scale) other.rescale(scale);
     } else if (is(a, Norm::kLargest)) {
-      if (other.sum > sum || other.sum != other.sum) sum = other.sum;
+      keep_largest(other.sum);
       return;
     } else if (is(a, Norm::kPower) && is_finite(sum) && is_finite(other.sum) && scale != other.scale) {
       const Real larger = scale > other.scale ? scale : other.scale;
@@ -253,10 +309,11 @@ struct LpReduction {
     return {prims::shuffle_xor(sum, lane_mask), prims::shuffle_xor(scale, lane_mask)};
   }
   static __device__ __forceinline__ Real divisor(const PoolArguments& a, const Window& window) {
-    return is(a, Norm::kMeanSquare) ? static_cast<Real>(window.rows.count) * static_cast<Real>(window.columns.count) : Real(1);
+    return is(a, Norm::kMeanSquare) ? static_cast<Real>(window.rows.count) * static_cast<Real>(window.columns.count)
+                                    : Real(1);
   }
   __device__ __forceinline__ Real finish(const PoolArguments& a, Real divisor) const {
-    if (is_squares(a)) return square_root(sum / divisor) / scale;
+    if (is_squares(a)) return square_root(sum / divisor) * inverse_power(scale);
     if (!is(a, Norm::kPower) || !is_finite(sum)) return sum;
     return scale * to_power(sum, 1 / static_cast<Real>(a.power));
   }
@@ -274,7 +331,12 @@ struct WeightedReduction {
   Real sum;
 
   __device__ __forceinline__ void start(const PoolArguments&) { sum = 0; }
-  __device__ __forceinline__ void add(const PoolArguments&, Real x, const Tap& tap) { sum += tap.weight * x; }
+  template <int kCount>
+  static __device__ __forceinline__ void add(const PoolArguments&, WeightedReduction (&state)[kCount],
+                                             const Real (&x)[kCount], const Tap& tap) {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) state[i].sum += tap.weight * x[i];
+  }
   __device__ __forceinline__ void merge(const PoolArguments&, const WeightedReduction& other) { sum += other.sum; }
   __device__ __forceinline__ WeightedReduction across(int lane_mask) const {
     return {prims::shuffle_xor(sum, lane_mask)};

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CELL, GAP, GUTTER, MARGIN = 1.18, 0.16, 1.75, 0.45  # inches: a panel, the space between panels, row titles, the rim
-HEADER, BARS, STRIP, CAPTION = 1.1, 1.15, 0.5, 0.5  # inches: the titles, the bars with the verdict, the rule above the mistakes, their words
+HEADER, BARS, STRIP, CAPTION = 1.3, 1.15, 0.5, 0.5  # inches: the titles, the bars with the verdict, the rule above the mistakes, their words
 MOST_COLUMNS, MAPS_SHOWN, MAP_PIXELS, MAP_GAP = 10, 9, 32, 2
 INK, FAINT, RIGHT, WRONG, PAPER = "#1b1f2a", "#6b7280", "#15803d", "#c81e1e", "#fbfaf7"
 DIGITS_COLOURS, MAPS_COLOURS = "Greys", "magma"
@@ -110,7 +110,7 @@ def draw(path: Path, title: str, subtitle: str, specimens: Sequence[Specimen], m
     height = MARGIN + HEADER + (1 + layers) * (CELL + GAP) + BARS + strip + MARGIN
     sheet = Sheet(width, height)
     sheet.text(MARGIN, MARGIN, title, 21, weight="bold")
-    sheet.text(MARGIN, MARGIN + 0.45, subtitle, 12.5, color=FAINT)
+    sheet.text(MARGIN, MARGIN + 0.45, subtitle, 12, color=FAINT, linespacing=1.4)
     _row_titles(sheet, specimens[0])
     channels, peaks = _shown(specimens)
     for column, specimen in enumerate(specimens):
@@ -123,7 +123,7 @@ def _shown(specimens: Sequence[Specimen]) -> tuple[list[NDArray[np.intp]], list[
     """Return each layer's channels to show and the value drawn brightest, the same for all columns so that they compare."""
     layers = [np.stack([specimen.seen[layer].maps for specimen in specimens]) for layer in range(len(specimens[0].seen))]
     channels = [busiest(maps) for maps in layers]
-    return channels, [float(np.quantile(maps[..., chosen], 0.99)) for maps, chosen in zip(layers, channels)]
+    return channels, [float(np.quantile(maps[..., chosen], 0.99)) for maps, chosen in zip(layers, channels, strict=True)]
 
 
 def _row_top(row: int) -> float:
@@ -144,7 +144,7 @@ def _row_titles(sheet: Sheet, specimen: Specimen) -> None:
 
 def _specimen(sheet: Sheet, left: float, specimen: Specimen, channels: list[NDArray[np.intp]], peaks: list[float]) -> None:
     sheet.panel(left, _row_top(0), CELL, CELL).imshow(specimen.image, cmap=DIGITS_COLOURS, vmin=0, vmax=16, interpolation="nearest")
-    for row, (seen, chosen, peak) in enumerate(zip(specimen.seen, channels, peaks), start=1):
+    for row, (seen, chosen, peak) in enumerate(zip(specimen.seen, channels, peaks, strict=True), start=1):
         axes = sheet.panel(left, _row_top(row), CELL, CELL)
         axes.imshow(mosaic(seen.maps[..., chosen]), cmap=MAPS_COLOURS, vmin=0, vmax=peak, interpolation="nearest")
     top = _row_top(1 + len(specimen.seen))

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from .. import config
+from ..errors import EngineUnavailable, sentence
 from ..plan import engine_reasons
 
-ON_CPU = ("arrays", "simulated")
+ON_GPU = ("compiled", "runtime")
 
 
 @dataclass(frozen=True)
@@ -23,30 +24,37 @@ class Place:
     device: str  # as a person reads it: "NVIDIA H200" or "this CPU"
     library: str  # "CuPy" or "NumPy"
     gpu: bool
-    simulated: bool
     reason: str  # why here
     carry: Callable[[Any], Any]  # NumPy array -> array here
     fetch: Callable[[Any], Any]  # array here -> NumPy array
     wait: Callable[[], None]  # returns when everything issued has finished
 
-    def sentence(self, engines: set[str]) -> str:
-        """Return the one sentence that says where and why, given the engines that ran."""
+    def where(self, engines: set[str]) -> str:
+        """Return where the network runs, given the engines that ran."""
         noun = "engine" if len(engines) == 1 else "engines"
-        return f"Running on {self.device} through {self.library} ({noun} {', '.join(sorted(engines))}): {self.reason}"
+        return f"Running on {self.device} through {self.library} ({noun} {', '.join(sorted(engines))})"
 
 
 def find_place(engine: str | None) -> Place:
-    """Return where to run: on the GPU if CuPy reaches one and the engine (None: any) serves it, else on the CPU."""
+    """Return where to run: on the GPU if CuPy reaches one and the engine (None: any) serves it, else on the CPU.
+
+    Raises
+    ------
+    EngineUnavailable
+        If the engine runs on a GPU only and cannot run here.
+    """
     wanted = engine or config.forced_engine()
     if wanted == "simulated":
-        return _cpu("the simulator runs the CUDA kernels' own text on the CPU, as asked", simulated=True)
-    missing = cupy_reason()
-    if missing is None:
-        return _gpu("as asked" if wanted else "a CUDA device is there")
+        return _cpu("the simulator runs the CUDA kernels' own text on a CPU, as asked")
+    no_gpu = cupy_reason()
     reasons = engine_reasons()
-    if wanted in reasons and wanted not in ON_CPU and reasons[wanted] is not None:
-        missing = str(reasons[wanted])
-    return _cpu(missing)
+    refusals = "; ".join(f"{name}: {reasons[name]}" for name in ON_GPU if reasons[name])
+    if no_gpu is None:
+        return _gpu("a CUDA device is there" + (", engine as asked" if wanted else f". {refusals}" if refusals else ""))
+    if wanted in ON_GPU:
+        reason = reasons[wanted] or no_gpu
+        raise EngineUnavailable(sentence("demo", f"engine {wanted!r} cannot run here: {reason}", "an engine that can", "drop --engine, or see `atrous info`"))
+    return _cpu(f"no CUDA engine serves here. {refusals}" if refusals else no_gpu)
 
 
 def cupy_reason() -> str | None:
@@ -60,11 +68,11 @@ def cupy_reason() -> str | None:
     return None if cupy.cuda.is_available() else "no CUDA device: CuPy is installed and finds no GPU or no driver"
 
 
-def _cpu(reason: str, simulated: bool = False) -> Place:
-    return Place("this CPU", "NumPy", False, simulated, reason, np.asarray, np.asarray, lambda: None)
+def _cpu(reason: str) -> Place:
+    return Place("this CPU", "NumPy", False, reason, np.asarray, np.asarray, lambda: None)
 
 
 def _gpu(reason: str) -> Place:
     cupy = importlib.import_module("cupy")
     name = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)["name"].decode()
-    return Place(name, "CuPy", True, False, reason, cupy.asarray, cupy.asnumpy, lambda: cupy.cuda.Stream.null.synchronize())
+    return Place(name, "CuPy", True, reason, cupy.asarray, cupy.asnumpy, lambda: cupy.cuda.get_current_stream().synchronize())

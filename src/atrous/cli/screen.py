@@ -8,15 +8,17 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from .. import config
+
 
 class Screen:
-    """Writes lines to stdout; styles and the progress bar appear on terminals only, and NO_COLOR is honoured."""
+    """Writes lines to stdout; styles and the progress bar appear on terminals only; NO_COLOR turns every style off."""
 
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
         self._rich = importlib.util.find_spec("rich") is not None
         self._console: Any = None
-        if self._rich and sys.stdout.isatty():
+        if self._rich and sys.stdout.isatty() and not config.no_color():
             from rich.console import Console
 
             self._console = Console(highlight=False, soft_wrap=True)
@@ -40,6 +42,7 @@ class Screen:
         from rich.progress import BarColumn, Progress, TextColumn
 
         columns = (TextColumn("{task.description:<24}"), BarColumn(bar_width=40), TextColumn("{task.percentage:>3.0f} %"))
-        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        # rich would otherwise carry what is printed meanwhile from stdout over to the bar's own stream
+        with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
             task = bar.add_task("", total=1.0)
             yield lambda stage, done: bar.update(task, description=stage, completed=done)

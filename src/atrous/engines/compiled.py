@@ -49,7 +49,8 @@ def available() -> str | None:
     try:
         count = extension.device_count()
     except CudaError as failure:
-        return f"the CUDA extension is built, but no device answers (no NVIDIA driver, or one older than the build's CUDA): {failure}"
+        answer = str(failure).partition(";")[0]
+        return f"the CUDA extension is built, but no device answers (no NVIDIA driver, or one older than the build's CUDA): {answer}"
     return None if count else "the CUDA extension is built and the driver is there, but it shows no CUDA device"
 
 

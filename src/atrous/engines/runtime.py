@@ -131,9 +131,13 @@ def _function(name: str, header: str, shared_bytes: int, device: int) -> Any:
         function = module.get_function(lowered)
         if shared_bytes > _UNASKED_SHARED_BYTES:
             cupy.cuda.driver.funcSetAttribute(function.ptr, _MAX_DYNAMIC_SHARED_BYTES, shared_bytes)
-    except cupy.cuda.driver.CUDADriverError as failure:
+    except _cuda_errors(cupy) as failure:
         raise _launch_failure(name, failure) from failure
     return function
+
+
+def _cuda_errors(cupy: Any) -> tuple[type[Exception], ...]:
+    return cupy.cuda.driver.CUDADriverError, cupy.cuda.runtime.CUDARuntimeError
 
 
 def _launch_failure(name: str, failure: Exception) -> CudaError:
@@ -165,7 +169,7 @@ class Prepared:
         argument = numpy.frombuffer(self._slots.pack(*pointers) + self._tail, self._type)
         try:
             function(launch.grid, launch.block, (argument,), shared_mem=launch.shared_bytes, stream=_Stream(stream))
-        except cuda.driver.CUDADriverError as failure:
+        except _cuda_errors(self._cupy) as failure:
             raise _launch_failure(launch.name, failure) from failure
 
 

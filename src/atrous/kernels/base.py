@@ -99,6 +99,7 @@ class Kernel(Protocol):
     """A kernel description. One module-level instance per file of kernels/, named after the .cuh."""
 
     name: str
+    operation: str  # "conv2d" or "pool2d": the only problems it is asked about
     header: str
 
     def declines(self, problem: Any, device: Device) -> str | None:

@@ -75,7 +75,7 @@ class PoolArguments(ctypes.Structure):
         *((name, ctypes.c_int) for name in ("n", "h", "w", "c", "r", "s", "p", "q")),
         *((name, ctypes.c_int) for name in ("stride_h", "stride_w", "dilation_h", "dilation_w", "pad_top", "pad_bottom", "pad_left", "pad_right")),
         *((name, ctypes.c_int) for name in ("omit_nan", "count_include_pad", "normalize_full", "norm", "index_type")),
-        *((name, ctypes.c_int) for name in ("log_lanes_c", "log_lanes_p", "log_lanes_q", "log_lanes_t", "log_lanes_stage")),
+        *((name, ctypes.c_int) for name in ("log_lanes_c", "log_lanes_p", "log_lanes_q", "log_lanes_t")),
         *((name, ctypes.c_int) for name in ("rows_in_step", "taps_in_step", "cell_step_h", "cell_step_w")),
         *((name, ctypes.c_int) for name in ("output_pitch_h", "output_pitch_w", "tap_pitch_h", "tap_pitch_w")),
     ]
@@ -103,7 +103,7 @@ def epilogue(problem: Any) -> Epilogue:
 
 def conv_arguments(problem: Any, strides: Any) -> bytes:
     """Return the bytes of ConvArguments, pointers zero; `strides` is a Strides of element strides."""
-    names = "n h w c k r s p q groups".split()
+    names = ["n", "h", "w", "c", "k", "r", "s", "p", "q", "groups"]
     sizes = {name: getattr(problem, name) for name in names}
     return bytes(
         ConvArguments(
@@ -122,7 +122,7 @@ def conv_arguments(problem: Any, strides: Any) -> bytes:
 
 def pool_arguments(problem: Any, strides: Any, tiling: dict[str, int]) -> bytes:
     """Return the bytes of PoolArguments, pointers zero; `tiling` holds the fields from log_lanes_c on."""
-    sizes = {name: getattr(problem, name) for name in "n h w c r s p q".split()}
+    sizes = {name: getattr(problem, name) for name in ["n", "h", "w", "c", "r", "s", "p", "q"]}
     window = window_fields(problem)
     # A stride between single outputs and a dilation between single taps mean nothing; 1 keeps the kernel's products small.
     for name, count in (("stride_h", problem.p), ("stride_w", problem.q), ("dilation_h", problem.r), ("dilation_w", problem.s)):

@@ -58,14 +58,14 @@ class Digits:
 
 def scaled(images: NDArray[Any]) -> NDArray[np.float32]:
     """Return images of 0..16, shape (N, 8, 8), as (N, 8, 8, 1) float32 in 0..1."""
-    return (images.astype(np.float32) / PIXEL_LEVELS)[..., np.newaxis]
+    return (images.astype(np.float32) / np.float32(PIXEL_LEVELS))[..., np.newaxis]
 
 
 def build(weights: dict[str, NDArray[np.float32]]) -> Network:
     """Return the network with these weights: ``NAME.weight`` (K,R,S,C) and ``NAME.bias`` (K,) for each convolution."""
     layers: list[Convolution | Pooling] = []
     for entry in ARCHITECTURE:
-        options = {word: entry[word] for word in ("padding", "dilation", "activation") if word in entry}
+        options: dict[str, Any] = {word: entry[word] for word in ("padding", "dilation", "activation") if word in entry}
         name = entry["name"]
         if "pool" in entry:
             layers.append(Pooling(name, entry["window"], entry["pool"], options))
@@ -86,5 +86,5 @@ def held_out() -> Digits:
 
 
 def _arrays(file: str) -> dict[str, NDArray[Any]]:
-    with resources.files(__package__).joinpath("data", file).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+    with resources.files(__package__).joinpath("data").joinpath(file).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         return {name: archive[name] for name in archive.files}

@@ -78,10 +78,7 @@ def _maximum(problem: Pool2dProblem, taps: np.ndarray, real: np.ndarray, pairs: 
     number = real & ~nan
     largest = np.where(number, taps, -np.inf).max(axis=0)
     winner = number & (taps == largest)
-    if problem.nan == "propagate":
-        winner = np.where(nan.any(axis=0), nan, winner)
-    else:
-        winner = np.where(number.any(axis=0), winner, nan)
+    winner = np.where(nan.any(axis=0), nan, winner) if problem.nan == "propagate" else np.where(number.any(axis=0), winner, nan)
     chosen = winner.argmax(axis=0)[None]
     y = _in_layout(problem, np.take_along_axis(taps, chosen, axis=0)[0])
     if not problem.return_indices:
@@ -98,7 +95,7 @@ def _average(problem: Pool2dProblem, taps: np.ndarray, real: np.ndarray) -> np.n
     if not problem.count_include_pad:
         return total / real.sum(axis=0)
     counts = []
-    for positions, size, low, high in zip(rows_and_columns(problem), (problem.h, problem.w), problem.pads[::2], problem.pads[1::2]):
+    for positions, size, low, high in zip(rows_and_columns(problem), (problem.h, problem.w), problem.pads[::2], problem.pads[1::2], strict=True):
         counts.append(((positions >= -low) & (positions < size + high)).sum(axis=1))
     return total / (counts[0][:, None] * counts[1][None, :])[None, :, :, None]
 

@@ -1,4 +1,4 @@
-// conv_direct: convolution of any shape, dtype, layout and padding, as an implicit GEMM on the ordinary arithmetic units.
+// conv_direct: convolution of any shape, dtype, layout and padding, an implicit GEMM on the ordinary arithmetic units.
 //
 // Computes  y[n, p, q, k] = epilogue(sum over r, s, c of x[n, p*stride_h - top + r*dilation_h,
 //           q*stride_w - left + s*dilation_w, g*C/G + c] * weight[k, r, s, c]) with g = k / (K/G). Sums are float32,
@@ -10,11 +10,11 @@
 //           K/G <= 32: 32 consecutive channels of whatever groups; x then holds the channels of all those groups, and a
 //           lane reads its own. Loads run along channels (Nhwc) or pixels (Nchw); the next step's values wait in
 //           registers, in their own dtype, while this step's are multiplied.
-// Shared    A row of x is a slot: one gemm_k of one group. WideTile: 16 slots (8 of float64) x (128 + 64) sums, 12.5 KB;
-//           NarrowTile: 64 (32) x (64 + 32), 27 KB. The tables of pixels and taps add up to 7 KB: two blocks need less
-//           than 70 KB of a multiprocessor.
-// Requires  C/G * R * S below 2^31 - 64; H and W with their padding below 2^31; fewer than 2^31 blocks. For int32 Index
-//           every element offset fits.
+// Shared    A row of x is a slot: one gemm_k of one group. WideTile: 16 slots (float64: 8) x (128 + 64) sums, 13 KB;
+//           NarrowTile: 64 (float64: 32) x (64 + 32), 26 KB. With the tables of pixels and taps at most 30 KB, so that
+//           two blocks fit wherever 2 x 256 threads x 128 registers do.
+// Requires  R * S * C/G and K below 2^31 - 64; H and W with their padding below 2^31; fewer than 2^31 blocks. For int32
+//           Index every element offset fits.
 // Cost      2 * N*P*Q * K * R*S*C/G operations; x is read K/64 times per tap and weight gemm_m/128 times, from L2.
 #pragma once
 
@@ -28,12 +28,14 @@ namespace atrous {
 template <class Tile, class Sum>
 struct DirectStep {
   static constexpr bool kBundlesGroups = false;
-  static constexpr int kSlots = 64 / sizeof(Sum);
+  static constexpr int kSlotsLog2 = sizeof(Sum) == 8 ? 3 : 4;
+  static constexpr int kSlots = 1 << kSlotsLog2;
 };
 template <class Sum>
 struct DirectStep<NarrowTile, Sum> {
   static constexpr bool kBundlesGroups = true;
-  static constexpr int kSlots = 256 / sizeof(Sum);
+  static constexpr int kSlotsLog2 = sizeof(Sum) == 8 ? 5 : 6;
+  static constexpr int kSlots = 1 << kSlotsLog2;
   static_assert(kSlots >= NarrowTile::kColumns, "each column may be a group of its own");
 };
 
@@ -44,7 +46,17 @@ struct alignas(16) InputPixel {
   int h, w;
 };
 
-constexpr int kNoTap = -2147483647 - 1;  // TapPlace::h of a slot that holds nothing
+// TapPlace::h of a slot that holds nothing. Added to any row, and wrapped, it is a row outside of x: at or below -1
+// from 0 on, and at or above 2^31 - top > H from -top on.
+constexpr int kNoTap = -2147483647 - 1;
+
+__device__ __forceinline__ int add_wrapped(int a, int b) {
+  return static_cast<int>(static_cast<unsigned>(a) + static_cast<unsigned>(b));
+}
+
+__device__ __forceinline__ bool is_inside(int i, int extent) {
+  return static_cast<unsigned>(i) < static_cast<unsigned>(extent);
+}
 
 // What a slot adds to the place of a pixel, and of an output channel.
 template <class Index>
@@ -96,14 +108,15 @@ __device__ __forceinline__ DirectBlock<Index> direct_block(const ConvArguments& 
     block.column_end = a.k;
     block.first_group = block.first_column / group_columns;
     block.groups = (min(block.first_column + Tile::kColumns, a.k) - 1) / group_columns - block.first_group + 1;
+    block.step_log2 = 0;
+    while ((block.groups << (block.step_log2 + 1)) <= Step::kSlots) ++block.step_log2;
   } else {
     block.first_group = tile / group_tiles;
     block.groups = 1;
+    block.step_log2 = Step::kSlotsLog2;
     block.first_column = block.first_group * group_columns + tile % group_tiles * Tile::kColumns;
     block.column_end = (block.first_group + 1) * group_columns;
   }
-  block.step_log2 = 0;
-  while ((block.groups << (block.step_log2 + 1)) <= Step::kSlots) ++block.step_log2;
   return block;
 }
 
@@ -140,7 +153,7 @@ struct TapWalk {
 
   __device__ __forceinline__ void write(const ConvArguments& a, TapPlace<Index>& place) const {
     if (!used || at.slow >= sizes.slow) {
-      place.h = kNoTap;
+      place = {0, 0, kNoTap, 0};
       return;
     }
     const Tap tap = Layout::tap(at);
@@ -194,15 +207,46 @@ struct DirectLoader {
   }
 
   __device__ __forceinline__ void load(const ConvArguments& a, const DirectBlock<Index>& block, const Shared& shared) {
-    const T* x = static_cast<const T*>(a.x);            // [N, H, W, C] by x_stride
-    const T* weight = static_cast<const T*>(a.weight);  // [K, R, S, C/G] by weight_stride
+    const T* x = static_cast<const T*>(a.x);  // [N, H, W, C] by x_stride
+    load_x(shared, [&](T& value, const InputPixel<Index>& window, const TapPlace<Index>& tap) {
+      const int h = add_wrapped(window.h, tap.h), w = window.w + tap.w;
+      value = padding_cell<T>(a.x_zero_point);
+      if (is_inside(h, a.h) & is_inside(w, a.w)) value = x[cell_offset(a, window, tap, h, w)];
+    });
+    // A pass of its own, so that the usual one is free of branches.
+    const PaddingMode mode = static_cast<PaddingMode>(a.padding_mode);
+    if (mode != PaddingMode::kZeros) {
+      load_x(shared, [&](T& value, const InputPixel<Index>& window, const TapPlace<Index>& tap) {
+        const int h = add_wrapped(window.h, tap.h), w = window.w + tap.w;
+        if (tap.h == kNoTap || (is_inside(h, a.h) & is_inside(w, a.w))) return;
+        value = x[cell_offset(a, window, tap, source_coordinate(mode, h, a.h), source_coordinate(mode, w, a.w))];
+      });
+    }
+    load_weight(a, block, shared);
+  }
+
+  // Calls load(value, window, tap) for each of the thread's cells.
+  template <class Load>
+  __device__ __forceinline__ void load_x(const Shared& shared, Load load) {
 #pragma unroll
     for (int j = 0; j < kSlotLoads; ++j) {
       const TapPlace<Index> tap = shared.tap[slot + j * kSlotThreads];
 #pragma unroll
-      for (int i = 0; i < kPixelLoads; ++i)
-        x_value[j][i] = load_cell(a, x, shared.input[pixel + i * kPixelThreads], tap);
+      for (int i = 0; i < kPixelLoads; ++i) {
+        const InputPixel<Index> window = shared.input[pixel + i * kPixelThreads];
+        load(x_value[j][i], window, tap);
+      }
     }
+  }
+
+  __device__ __forceinline__ static Index cell_offset(const ConvArguments& a, const InputPixel<Index>& window,
+                                                      const TapPlace<Index>& tap, int h, int w) {
+    return window.offset + tap.x_offset + static_cast<Index>(h * a.x_stride[1] + w * a.x_stride[2]);
+  }
+
+  __device__ __forceinline__ void load_weight(const ConvArguments& a, const DirectBlock<Index>& block,
+                                              const Shared& shared) {
+    const T* weight = static_cast<const T*>(a.weight);  // [K, R, S, C/G] by weight_stride
 #pragma unroll
     for (int i = 0; i < kWeightLoads; ++i) {
       const int element = threadIdx.x + i * kThreads, gemm_k = element & ((1 << block.step_log2) - 1);
@@ -212,18 +256,6 @@ struct DirectLoader {
       const TapPlace<Index>& tap = shared.tap[gemm_k * block.groups];
       if (tap.h != kNoTap) weight_value[i] = weight[static_cast<Index>(k * a.weight_stride[0]) + tap.weight_offset];
     }
-  }
-
-  __device__ __forceinline__ static T load_cell(const ConvArguments& a, const T* x, const InputPixel<Index>& window,
-                                                const TapPlace<Index>& tap) {
-    if (tap.h != kNoTap) {
-      const PaddingMode mode = static_cast<PaddingMode>(a.padding_mode);
-      const int h = source_coordinate(mode, window.h + tap.h, a.h);
-      const int w = source_coordinate(mode, window.w + tap.w, a.w);
-      if (h >= 0 && w >= 0)
-        return x[window.offset + tap.x_offset + static_cast<Index>(h * a.x_stride[1] + w * a.x_stride[2])];
-    }
-    return padding_cell<T>(a.x_zero_point);
   }
 
   __device__ __forceinline__ void store(const ConvArguments& a, const DirectBlock<Index>& block, Shared& shared) const {

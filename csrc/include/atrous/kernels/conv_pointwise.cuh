@@ -9,8 +9,8 @@
 //           Nchw: a tile stays within one image, whose pixels lie apart from the next one's by C planes.
 // Shared    Two buffers of 16 (float64: 8) channels x (128 + 64) sums, 25 KB: one is multiplied while the next step's
 //           loads are under way and the other is written, with one barrier a step.
-// Requires  R = S = 1; stride 1; no padding; groups 1; a float dtype; fewer than 2^31 blocks. For int32 Index every
-//           element offset fits.
+// Requires  R = S = 1; stride 1; no padding; groups 1; a float dtype; C and K below 2^31 - 64; fewer than 2^31 blocks.
+//           For int32 Index every element offset fits.
 // Cost      2 * N*H*W * K * C operations; x is read K/64 times and weight N*H*W/128 times, from L2.
 #pragma once
 
@@ -80,7 +80,8 @@ __device__ __forceinline__ bool takes_pieces(const void* base, int64 step, int64
          stride_b % kPiece<T> == 0 && stride_c % kPiece<T> == 0;
 }
 
-// kRows rows of a step's channels, in the registers of the block: the pixels of an Nhwc x, or output channels of weight.
+// kRows rows of a step's channels, in the registers of the block: the pixels of an Nhwc x, or output channels of
+// weight.
 template <class T, class Index, int kRows>
 struct ChannelPieces {
   using Sum = typename Accumulator<T>::type;
@@ -121,8 +122,7 @@ struct ChannelPieces {
     for (int i = 0; i < kPieces; ++i) {
       if (row + i * kRowsApart >= kRows) continue;
 #pragma unroll
-      for (int j = 0; j < kPiece<T>; ++j)
-        tile[channel + j][row + i * kRowsApart] = to_accumulator(value[i].value[j]);
+      for (int j = 0; j < kPiece<T>; ++j) tile[channel + j][row + i * kRowsApart] = to_accumulator(value[i].value[j]);
     }
   }
 };
@@ -184,7 +184,8 @@ struct PixelPieces {
   }
 };
 
-// The loader of x at its first step. Past the last pixel it reads a copy of a pixel that is there, which nothing stores.
+// The loader of x at its first step. Past the last pixel it reads a copy of a pixel that is there, which nothing
+// stores.
 template <class T, class Layout, class Index>
 __device__ __forceinline__ auto x_loader(const ConvArguments& a, const PointwiseBlock<Index>& block) {
   const int64* stride = a.x_stride;

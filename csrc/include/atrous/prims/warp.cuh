@@ -22,8 +22,7 @@ inline T shuffle_xor(T value, int lane_mask, const char* file = __builtin_FILE()
 // The value of lane (lane_id() + delta), or one's own past the last lane.
 template <class T>
 inline T shuffle_down(T value, int delta, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
-  const int source = lane_id() + delta < 32 ? lane_id() + delta : lane_id();
-  return sim::exchange(sim::Collective::kShuffleDown, kFullWarp, value, source, {file, line});
+  return sim::exchange(sim::Collective::kShuffleDown, kFullWarp, value, lane_id() + delta, {file, line});
 }
 
 // The value of lane (lane % 32).

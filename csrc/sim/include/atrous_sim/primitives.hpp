@@ -20,7 +20,7 @@ enum class Collective : unsigned char { kShuffleXor, kShuffleDown, kShuffleFrom,
 void block_barrier(Site site);
 
 // Waits until every lane of `mask` has arrived at the same collective, and returns the bits that lane `source` left
-// there; for a ballot, one bit a lane.
+// there, or its own where there is no such lane; for a ballot, one bit a lane.
 std::uint64_t collective(Collective kind, unsigned mask, std::uint64_t bits, int source, Site site);
 
 int lane_id();

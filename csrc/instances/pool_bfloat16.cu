@@ -1,0 +1,30 @@
+// The instances of pool for bfloat16.
+#include "atrous/kernels/pool.cuh"
+#include "instances/table.hpp"
+
+namespace atrous {
+
+void add_pool_bfloat16(std::vector<KernelEntry>& entries) {
+  entries.push_back(ATROUS_KERNEL(pool<bfloat16, Nhwc, int32, MaxReduction>));
+  entries.push_back(ATROUS_KERNEL(pool<bfloat16, Nhwc, int64, MaxReduction>));
+  entries.push_back(ATROUS_KERNEL(pool<bfloat16, Nchw, int32, MaxReduction>));
+  entries.push_back(ATROUS_KERNEL(pool<bfloat16, Nchw, int64, MaxReduction>));
+  entries.push_back(ATROUS_KERNEL(pool<bfloat16, Nhwc, int32, MaxIndexReduction>));
+  entries.push_back(ATROUS_KERNEL(pool<bfloat16, Nhwc, int64, MaxIndexReduction>));
+  entries.push_back(ATROUS_KERNEL(pool<bfloat16, Nchw, int32, MaxIndexReduction>));
+  entries.push_back(ATROUS_KERNEL(pool<bfloat16, Nchw, int64, MaxIndexReduction>));
+  entries.push_back(ATROUS_KERNEL(pool<bfloat16, Nhwc, int32, AverageReduction>));
+  entries.push_back(ATROUS_KERNEL(pool<bfloat16, Nhwc, int64, AverageReduction>));
+  entries.push_back(ATROUS_KERNEL(pool<bfloat16, Nchw, int32, AverageReduction>));
+  entries.push_back(ATROUS_KERNEL(pool<bfloat16, Nchw, int64, AverageReduction>));
+  entries.push_back(ATROUS_KERNEL(pool<bfloat16, Nhwc, int32, LpReduction>));
+  entries.push_back(ATROUS_KERNEL(pool<bfloat16, Nhwc, int64, LpReduction>));
+  entries.push_back(ATROUS_KERNEL(pool<bfloat16, Nchw, int32, LpReduction>));
+  entries.push_back(ATROUS_KERNEL(pool<bfloat16, Nchw, int64, LpReduction>));
+  entries.push_back(ATROUS_KERNEL(pool<bfloat16, Nhwc, int32, WeightedReduction>));
+  entries.push_back(ATROUS_KERNEL(pool<bfloat16, Nhwc, int64, WeightedReduction>));
+  entries.push_back(ATROUS_KERNEL(pool<bfloat16, Nchw, int32, WeightedReduction>));
+  entries.push_back(ATROUS_KERNEL(pool<bfloat16, Nchw, int64, WeightedReduction>));
+}
+
+}  // namespace atrous

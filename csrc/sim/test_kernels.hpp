@@ -1,0 +1,12 @@
+// Kernels that test the simulator itself: correct ones, and one for every mistake that it must name.
+#pragma once
+
+#include <vector>
+
+#include "instances/table.hpp"
+
+namespace atrous {
+
+void add_test_kernels(std::vector<KernelEntry>& entries);
+
+}  // namespace atrous

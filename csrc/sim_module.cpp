@@ -1,0 +1,162 @@
+// The Python module atrous._sim: the table of kernels compiled for the host, one launch, and the schedule it follows.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "atrous/geometry.hpp"
+#include "instances/table.hpp"
+#include "sim/machine.hpp"
+#include "sim/test_kernels.hpp"
+#include "struct_layout.hpp"
+
+namespace py = pybind11;
+
+namespace {
+
+using atrous::KernelEntry;
+using atrous::sim::LaunchRequest;
+using atrous::sim::SimulatorError;
+using Triple = std::array<long long, 3>;
+
+const std::vector<KernelEntry>& test_table() {
+  static const std::vector<KernelEntry> table = [] {
+    std::vector<KernelEntry> entries;
+    atrous::add_test_kernels(entries);
+    return entries;
+  }();
+  return table;
+}
+
+const KernelEntry& entry_of(const std::string& name) {
+  if (const KernelEntry* entry = atrous::find_kernel(name.c_str())) return *entry;
+  for (const KernelEntry& entry : test_table()) {
+    if (name == entry.name) return entry;
+  }
+  throw SimulatorError("[simulator] the kernel " + name +
+                       " is not in this build; expected a name of atrous._sim.kernels(); add it to csrc/instances.");
+}
+
+std::mutex schedule_mutex;
+atrous::sim::Schedule schedule;
+
+atrous::sim::Schedule current_schedule() {
+  const std::lock_guard<std::mutex> lock(schedule_mutex);
+  return schedule;
+}
+
+void set_schedule(const std::string& word, std::uint64_t seed) {
+  using atrous::sim::Order;
+  const std::lock_guard<std::mutex> lock(schedule_mutex);
+  if (word == "in-order")
+    schedule = {Order::kInOrder, seed};
+  else if (word == "reverse")
+    schedule = {Order::kReverse, seed};
+  else if (word == "random")
+    schedule = {Order::kRandom, seed};
+  else
+    throw py::value_error("[simulator] the schedule is '" + word + "'; expected 'in-order', 'reverse' or 'random'.");
+}
+
+// One kernel with its grid and its arguments; a call fills in the pointers and runs it.
+class Prepared {
+ public:
+  Prepared(const std::string& name, Triple grid, Triple block, Triple cluster, long long shared_bytes,
+           const std::string& parameters, std::size_t pointer_count)
+      : parameters_((parameters.size() + sizeof(Word) - 1) / sizeof(Word)), pointer_count_(pointer_count) {
+    request_.kernel = &entry_of(name);
+    request_.grid = {grid[0], grid[1], grid[2]};
+    request_.block = {block[0], block[1], block[2]};
+    request_.cluster = {cluster[0], cluster[1], cluster[2]};
+    request_.shared_bytes = shared_bytes;
+    request_.parameter_bytes = parameters.size();
+    std::memcpy(parameters_.data(), parameters.data(), parameters.size());
+    atrous::sim::check_launch(request_);
+    if (pointer_count * sizeof(void*) > parameters.size())
+      throw SimulatorError("[simulator] " + name + ": " + std::to_string(pointer_count) +
+                           " pointers do not fit its parameters of " + std::to_string(parameters.size()) + " bytes.");
+  }
+
+  // `stream` is accepted so that every engine is called alike; a run is over when it returns.
+  void run(const std::vector<std::uintptr_t>& pointers, std::uintptr_t /*stream*/) const {
+    if (pointers.size() != pointer_count_)
+      throw SimulatorError(std::string("[simulator] ") + request_.kernel->name + ": " +
+                           std::to_string(pointers.size()) + " pointers came; expected " +
+                           std::to_string(pointer_count_) + ".");
+    // A copy, so that two threads may run one Prepared at a time.
+    std::vector<Word> image = parameters_;
+    for (std::size_t i = 0; i < pointers.size(); ++i) {
+      std::memcpy(reinterpret_cast<unsigned char*>(image.data()) + i * sizeof(void*), &pointers[i], sizeof(void*));
+    }
+    LaunchRequest request = request_;
+    request.parameters = image.data();
+    const atrous::sim::Schedule now = current_schedule();
+    const py::gil_scoped_release release;
+    atrous::sim::Machine::own().run(request, now);
+  }
+
+ private:
+  struct alignas(16) Word {
+    unsigned char bytes[16];
+  };
+
+  LaunchRequest request_;
+  std::vector<Word> parameters_;  // the image of the kernel's argument
+  std::size_t pointer_count_;
+};
+
+std::vector<std::string> names(const std::vector<KernelEntry>& table) {
+  std::vector<std::string> result;
+  for (const KernelEntry& entry : table) result.emplace_back(entry.name);
+  return result;
+}
+
+py::dict build_info() {
+  py::dict info;
+  info["compiler"] = std::string("g++ ") + __VERSION__;
+  info["architectures"] = "host";
+  info["cuda"] = "none";
+  info["context_switch"] = atrous::sim::kContextKind;
+#if defined(__SANITIZE_ADDRESS__)
+  info["sanitizer"] = "address";
+#else
+  info["sanitizer"] = "none";
+#endif
+  info["kernels"] = atrous::kernel_table().size();
+  return info;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_sim, module, py::mod_gil_not_used()) {
+  module.doc() = "The kernels of atrous compiled for the host, on a model of the CUDA thread machine.";
+  module.def("kernels", [] { return names(atrous::kernel_table()); }, "The name of every kernel in this build.");
+  module.def("test_kernels", [] { return names(test_table()); }, "The kernels that test the simulator itself.");
+  module.def(
+      "parameter_bytes", [](const std::string& name) { return entry_of(name).parameter_bytes; }, py::arg("name"),
+      "Bytes of the kernel's one argument.");
+  module.def("layout", &atrous::struct_layout, py::arg("name"),
+             "(field, offset) of a struct, then (\"sizeof\", size).");
+  module.def("build_info", &build_info, "What this extension was built with and for.");
+  module.def("output_size", &atrous::output_size, py::arg("size"), py::arg("kernel"), py::arg("stride"),
+             py::arg("dilation"), py::arg("low"), py::arg("high"), py::arg("ceil_mode"),
+             "Outputs of a window on an axis.");
+  module.def(
+      "source_coordinate",
+      [](int mode, int i, int extent) {
+        return atrous::source_coordinate(static_cast<atrous::PaddingMode>(mode), i, extent);
+      },
+      py::arg("mode"), py::arg("i"), py::arg("extent"), "The cell that holds a padded coordinate, or -1 for zero.");
+  module.def("set_schedule", &set_schedule, py::arg("word"), py::arg("seed"),
+             "Run blocks and threads 'in-order', in 'reverse' or at 'random' from now on.");
+  py::class_<Prepared>(module, "Prepared", "One kernel with its grid and its arguments, ready to run.")
+      .def(py::init<const std::string&, Triple, Triple, Triple, long long, const std::string&, std::size_t>(),
+           py::arg("name"), py::arg("grid"), py::arg("block"), py::arg("cluster"), py::arg("shared_bytes"),
+           py::arg("parameters"), py::arg("pointer_count"))
+      .def("run", &Prepared::run, py::arg("pointers"), py::arg("stream"), "Run with these pointers to the end.");
+}

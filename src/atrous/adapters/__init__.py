@@ -1,0 +1,1 @@
+"""Translations of other systems' attributes to atrous' arguments; each module is imported only when asked for."""

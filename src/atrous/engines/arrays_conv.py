@@ -1,0 +1,317 @@
+"""Convolution in array calls: windows copied into a matrix of bounded size, and one matrix product a piece.
+
+A piece is some whole images, or some output rows of one image, or some columns of one row. What a piece holds depends
+on the problem without N, and a product never mixes images: on a library whose products are repeatable, an image
+gives the same bits alone and in any batch. (BLAS gives a row other bits where the matrix has another number of rows.)
+
+Steps of a piece, each skipped where it would copy what is there already:
+
+1. strip: the input cells under the piece's windows in the accumulator's dtype, with padding written out;
+2. matrix: NHWC (n, G, p*q, R*S*C/G), NCHW (n, G, C/G*R*S, p*q);
+3. sums: NHWC matrix @ weight (G, R*S*C/G, K/G), NCHW weight (G, K/G, C/G*R*S) @ matrix; one input channel a group
+   (depthwise): a tap at a time, elementwise;
+4. scale, bias, residual, activation, and the store.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from .array_namespace import Namespace, namespace_of
+from .arrays_epilogue import LIMITS, Epilogue
+
+if TYPE_CHECKING:
+    from ..problem import Conv2dProblem
+
+#: What a piece of a product aims at: measured on ResNet-50, larger products win until they leave a 32 MiB cache.
+PRODUCT_BYTES = 8 * 2**20
+#: What a piece of the elementwise (depthwise) path aims at: it passes over its sums once a tap, so they stay in cache.
+ELEMENTWISE_BYTES = 2**20
+
+
+def _accumulator(problem: Conv2dProblem) -> str:
+    """Return the dtype of the sums; for integers the shortest float in which every partial sum is exact."""
+    if problem.dtype not in LIMITS:
+        return "float64" if problem.dtype == "float64" else "float32"
+    low, high = LIMITS[problem.dtype]
+    most = max(high - problem.zero_point, problem.zero_point - low) * max(-low, high)
+    return "float32" if most * problem.r * problem.s * (problem.c // problem.groups) <= 2**24 else "float64"
+
+
+class ConvSteps:
+    """How one problem is cut into pieces, and what each step does; independent of the arrays and of their library."""
+
+    def __init__(self, problem: Conv2dProblem, budget: int) -> None:
+        self.problem = problem
+        self.channels_last = problem.layout == "NHWC"
+        self.accumulator = _accumulator(problem)
+        self.itemsize = 8 if self.accumulator == "float64" else 4
+        self.epilogue = Epilogue(problem, self.accumulator)
+        self.inputs, self.outputs = problem.c // problem.groups, problem.k // problem.groups
+        self.elementwise = self.inputs == 1 and problem.groups > 1
+        self.one_tap = problem.r == problem.s == 1
+        self.dense = self.one_tap and problem.stride == (1, 1)  # the strip is the matrix
+        padded = max(problem.pads) > 0
+        same = problem.dtype == self.accumulator and not problem.zero_point
+        self.gathers = padded and problem.padding_mode != "zeros"
+        self.strips = padded or problem.zero_point != 0 or not (same or (self.one_tap and not self.elementwise))
+        target = ELEMENTWISE_BYTES if self.elementwise else PRODUCT_BYTES
+        self.images, self.rows, self.columns = self._pieces(max(1, min(target, budget - self.weight_bytes)))
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of a rearranged copy of weight, with what the cast of it holds meanwhile."""
+        return 2 * self.itemsize * self.problem.k * self.inputs * self.problem.r * self.problem.s
+
+    def piece_bytes(self, images: int, rows: int, columns: int) -> int:
+        """Return the most that a piece holds: strip, matrix, sums and the epilogue's intermediate arrays."""
+        p = self.problem
+        height, width = self.strip_extent(0, rows, columns), self.strip_extent(1, rows, columns)
+        strip = height * width * p.c * self.itemsize * (self.strips + 2 * self.gathers)
+        matrix = 0 if self.elementwise else rows * columns * p.r * p.s * p.c * self.itemsize
+        sums = rows * columns * p.k * (self.itemsize * (2 if self.elementwise or p.groups > 1 else 1) + self.epilogue.element_bytes())
+        return images * (strip + matrix + sums)
+
+    def strip_extent(self, axis: int, rows: int, columns: int) -> int:
+        """Return how many input rows (axis 0) or columns (axis 1) lie under a piece."""
+        p = self.problem
+        outputs, kernel = ((rows, p.r), (columns, p.s))[axis]
+        return (outputs - 1) * p.stride[axis] + p.dilation[axis] * (kernel - 1) + 1
+
+    def _pieces(self, target: int) -> tuple[int, int, int]:
+        p = self.problem
+        if (whole := self.piece_bytes(1, p.p, p.q)) <= target:
+            return min(max(1, p.n), target // whole), p.p, p.q
+        rows, columns = self._most(p.p, lambda n: self.piece_bytes(1, n, p.q) <= target), p.q
+        if rows == 1:
+            columns = self._most(p.q, lambda n: self.piece_bytes(1, 1, n) <= target)
+        return 1, rows, columns
+
+    @staticmethod
+    def _most(extent: int, fits: Any) -> int:
+        """Return the size of even parts of `extent`, the largest that fits, at least 1."""
+        low, high = 1, extent
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if fits(middle) else (low, middle - 1)
+        return -(-extent // -(-extent // low))
+
+    def workspace_bytes(self) -> int:
+        """Return the most that a call holds beyond its output."""
+        vectors = 16 * self.problem.k + 16 * (self.problem.h + self.problem.w) * self.gathers
+        return self.weight_bytes + vectors + self.piece_bytes(self.images, self.rows, self.columns)
+
+
+@functools.lru_cache(maxsize=4096)
+def conv_steps(problem: Conv2dProblem, budget: int) -> ConvSteps:
+    """Return the steps of a problem under a workspace budget in bytes; remembered."""
+    return ConvSteps(problem, budget)
+
+
+class _Run:
+    """One call: the steps bound to arrays, with the buffers that the pieces share."""
+
+    def __init__(self, steps: ConvSteps, space: Namespace, x: Any, weight: Any) -> None:
+        self.steps = steps
+        self.space = space
+        self.x = x
+        self.weight = self._weight_matrix(weight)
+        self.buffers: dict[str, Any] = {}
+        self.direct = steps.dense and not steps.strips and steps.accumulator == steps.problem.dtype and space.is_packed(x)
+
+    def buffer(self, name: str, shape: tuple[int, ...]) -> Any:
+        """Return an uninitialised array that pieces of one shape share."""
+        held = self.buffers.get(name)
+        if held is None or held.shape != shape:
+            self.buffers.pop(name, None)
+            held = self.buffers[name] = self.space.empty(shape, self.steps.accumulator)
+        return held
+
+    def _weight_matrix(self, weight: Any) -> Any:
+        steps, space, order = self.steps, self.space, self.steps.problem.weight_layout
+        g, taps = steps.problem.groups, steps.inputs * steps.problem.r * steps.problem.s
+        weight = space.cast(weight, steps.accumulator)
+        inner = "RSC" if steps.channels_last else "CRS"
+        last = order.endswith("K")  # keep the axis that is contiguous already
+        wanted = inner + "K" if last else "K" + inner
+        if order != wanted:
+            weight = space.permute(weight, tuple(order.index(letter) for letter in wanted))
+        weight = space.xp.reshape(space.packed(weight), (taps, g, steps.outputs) if last else (g, steps.outputs, taps))
+        if last:
+            return space.permute(weight, (1, 0, 2) if steps.channels_last else (1, 2, 0))
+        return space.permute(weight, (0, 2, 1)) if steps.channels_last else weight
+
+    def strip(self, n: slice, starts: tuple[int, int], extents: tuple[int, int]) -> Any:
+        """Return the cells from `starts` on, (n, h, w, C) or (n, C, h, w), with padding written out."""
+        steps, space, p = self.steps, self.space, self.steps.problem
+        first = 1 if steps.channels_last else 2
+        before = (n,) if steps.channels_last else (n, slice(None))
+        if steps.gathers:
+            cells = self.x[n, ...]
+            for axis, (start, extent, size) in enumerate(zip(starts, extents, (p.h, p.w))):
+                cells = space.xp.take(cells, self._sources(start, extent, size), axis=first + axis)
+            cells = space.cast(cells, steps.accumulator)
+            return cells - float(p.zero_point) if p.zero_point else cells
+        inside = []
+        for start, extent, size in zip(starts, extents, (p.h, p.w)):
+            low = min(max(0, start), size)
+            inside.append(slice(low, max(low, min(size, start + extent))))
+        cells = self.x[(*before, *inside, ...)]
+        if not steps.strips:
+            return cells
+        count = n.stop - n.start
+        held = self.buffer("strip", (count, *extents, p.c) if steps.channels_last else (count, p.c, *extents))
+        before = before if steps.channels_last else (slice(None), slice(None))
+        at: list[slice] = []
+        for axis, (start, extent) in enumerate(zip(starts, extents)):
+            low = min(max(0, inside[axis].start - start), extent)
+            high = low + inside[axis].stop - inside[axis].start
+            for border in (slice(0, low), slice(high, extent)):
+                if border.start < border.stop:
+                    held[(slice(None), *before[1:], *at, border, ...)] = 0.0
+            at.append(slice(low, high))
+        where = (slice(None), *before[1:], *at, ...)
+        space.store(held, where, cells)
+        if p.zero_point:
+            space.into(held, where, space.xp.subtract, held[where], space.xp.asarray(float(p.zero_point), dtype=held.dtype))
+        return held
+
+    def _sources(self, start: int, extent: int, size: int) -> Any:
+        """Return the cell that each coordinate from `start` on shows under the padding mode."""
+        xp, mode = self.space.xp, self.steps.problem.padding_mode
+        at = xp.arange(start, start + extent)
+        if mode == "reflect":
+            return (size - 1) - xp.abs((size - 1) - xp.abs(at))
+        if mode == "circular":
+            return at % size
+        return xp.minimum(xp.maximum(at, xp.zeros_like(at)), xp.zeros_like(at) + (size - 1))
+
+    def sums(self, n: slice, p: slice, q: slice, target: Any) -> Any:
+        """Return the sums of a piece, (n, G, p*q, K/G) or (n, G, K/G, p*q), written to `target` where there is one."""
+        steps, space, problem = self.steps, self.space, self.steps.problem
+        count, rows, columns = n.stop - n.start, p.stop - p.start, q.stop - q.start
+        starts = (p.start * problem.stride[0] - problem.pads[0], q.start * problem.stride[1] - problem.pads[2])
+        strip = self.strip(n, starts, (steps.strip_extent(0, rows, columns), steps.strip_extent(1, rows, columns)))
+        g, pixels = problem.groups, rows * columns
+        if target is None:
+            shape = (count, g, pixels, steps.outputs) if steps.channels_last else (count, g, steps.outputs, pixels)
+            target = self.buffer("sums", shape)
+        matrix = self._matrix(strip, count, rows, columns)
+        if steps.channels_last:
+            space.into(target, ..., space.xp.matmul, matrix, self.weight)
+        else:
+            space.into(target, ..., space.xp.matmul, self.weight, matrix)
+        return target
+
+    def _matrix(self, strip: Any, count: int, rows: int, columns: int) -> Any:
+        """Return the windows of a piece as the matrix of a product."""
+        steps, space, problem = self.steps, self.space, self.steps.problem
+        xp, g, c, r, s = space.xp, problem.groups, steps.inputs, problem.r, problem.s
+        last = steps.channels_last
+        if steps.dense and (steps.strips or self.direct):
+            shaped = xp.reshape(strip, (count, rows * columns, g, c) if last else (count, g, c, rows * columns))
+            return space.permute(shaped, (0, 2, 1, 3)) if last else shaped
+        windows = space.windows(strip, 2 if last else 3, columns, problem.stride[1], s, problem.dilation[1])
+        if last:
+            held = self.buffer("matrix", (count, g, rows, columns, r, s, c))
+            windows = xp.reshape(windows, (count, -1, columns, s, g, c)) if g > 1 else windows[:, :, :, :, None, :]
+            windows = space.permute(windows, (0, 4, 1, 2, 3, 5))
+        else:
+            held = self.buffer("matrix", (count, g, c, r, s, rows, columns))
+            windows = xp.reshape(windows, (count, g, c, -1, columns, s)) if g > 1 else windows[:, None, ...]
+            windows = space.permute(windows, (0, 1, 2, 5, 3, 4))
+        for tap in range(r):
+            reach = slice(tap * problem.dilation[0], tap * problem.dilation[0] + (rows - 1) * problem.stride[0] + 1, problem.stride[0])
+            if last:
+                space.store(held, (slice(None), slice(None), slice(None), slice(None), tap, ...), windows[:, :, reach, ...])
+            else:
+                space.store(held, (slice(None), slice(None), slice(None), tap, ...), windows[:, :, :, :, reach, :])
+        return xp.reshape(held, (count, g, rows * columns, r * s * c) if last else (count, g, c * r * s, rows * columns))
+
+
+class _ElementwiseRun(_Run):
+    """One call of a convolution with one input channel a group: sums a tap at a time, one multiplier at a time."""
+
+    def sums(self, n: slice, p: slice, q: slice, target: Any) -> Any:
+        steps, space, problem = self.steps, self.space, self.steps.problem
+        xp, last, g = space.xp, steps.channels_last, problem.groups
+        count, rows, columns = n.stop - n.start, p.stop - p.start, q.stop - q.start
+        starts = (p.start * problem.stride[0] - problem.pads[0], q.start * problem.stride[1] - problem.pads[2])
+        strip = self.strip(n, starts, (steps.strip_extent(0, rows, columns), steps.strip_extent(1, rows, columns)))
+        shape = (count, rows, columns, g) if last else (count, g, rows, columns)
+        sums = self.buffer("sums", (count, rows, columns, g, steps.outputs) if last else (count, g, steps.outputs, rows, columns))
+        term = self.buffer("term", shape)
+        # [G, R*S, K/G] or [G, K/G, R*S] -> [R*S, K/G, (1, 1,) G (, 1, 1)]
+        factors = space.packed(space.permute(self.weight, (1, 2, 0) if last else (2, 1, 0)))
+        factors = xp.reshape(factors, (problem.r * problem.s, steps.outputs, *((1, 1, 1, g) if last else (1, g, 1, 1))))
+        for tap in range(problem.r * problem.s):
+            r, s = divmod(tap, problem.s)
+            h = slice(r * problem.dilation[0], r * problem.dilation[0] + (rows - 1) * problem.stride[0] + 1, problem.stride[0])
+            w = slice(s * problem.dilation[1], s * problem.dilation[1] + (columns - 1) * problem.stride[1] + 1, problem.stride[1])
+            cells = strip[:, h, w, :] if last else strip[:, :, h, w]
+            for multiple in range(steps.outputs):
+                of = (..., multiple) if last else (slice(None), slice(None), multiple, ...)
+                if tap == 0:
+                    space.into(sums, of, xp.multiply, cells, factors[tap, multiple, ...])
+                else:
+                    space.into(term, ..., xp.multiply, cells, factors[tap, multiple, ...])
+                    space.into(sums, of, xp.add, sums[of], term)
+        pixels = rows * columns
+        if last:
+            return xp.reshape(sums, (count, 1, pixels, problem.k))
+        return xp.reshape(sums, (count, 1, problem.k, pixels))
+
+
+def conv2d(problem: Conv2dProblem, budget: int, x: Any, weight: Any, scale: Any, bias: Any, residual: Any, out: Any) -> None:
+    """Write the convolution of checked arrays of one namespace to `out`; see `atrous.engines.arrays`."""
+    steps = conv_steps(problem, budget)
+    space = namespace_of(x)
+    run = (_ElementwiseRun if steps.elementwise else _Run)(steps, space, x, weight)
+    epilogue, last = steps.epilogue, steps.channels_last
+    g = 1 if steps.elementwise else problem.groups
+    vector = (g, 1, problem.k // g) if last else (g, problem.k // g, 1)
+    scale, bias = epilogue.operand(space, scale, vector), epilogue.operand(space, bias, vector)
+    through = epilogue.in_place and not steps.elementwise and (g == 1 or not last) and space.writes_through(out)
+    for n, p, q in _blocks(steps):
+        at = (n, p, q, ...) if last else (n, slice(None), p, q)
+        shape = (n.stop - n.start, p.stop - p.start, q.stop - q.start)
+        # a piece of some columns of some rows has no view with its pixels merged
+        target = space.xp.reshape(out[at], _tile_shape(problem, shape, g, last)) if through and (shape[1] == 1 or shape[2] == problem.q) else None
+        sums = run.sums(n, p, q, target)
+        if target is not None and not epilogue.touches:
+            continue
+        extra = None if residual is None else _as_tile(space, problem, residual[at], shape, g, last)
+        y = epilogue.rounded(space, epilogue.apply(space, sums, scale, bias, extra))
+        if y is not target:
+            space.store(out, at, _as_output(space, problem, y, shape, g, last))
+
+
+def _blocks(steps: ConvSteps) -> list[tuple[slice, slice, slice]]:
+    p = steps.problem
+    parts = [
+        [slice(start, min(size, start + step)) for start in range(0, size, step)]
+        for size, step in ((p.n, steps.images), (p.p, steps.rows), (p.q, steps.columns))
+    ]
+    return [(n, rows, columns) for n in parts[0] for rows in parts[1] for columns in parts[2]]
+
+
+def _tile_shape(problem: Conv2dProblem, shape: tuple[int, int, int], g: int, last: bool) -> tuple[int, ...]:
+    n, rows, columns = shape
+    return (n, g, rows * columns, problem.k // g) if last else (n, g, problem.k // g, rows * columns)
+
+
+def _as_tile(space: Namespace, problem: Conv2dProblem, piece: Any, shape: tuple[int, int, int], g: int, last: bool) -> Any:
+    """Return a piece in the output's axes as (n, G, p*q, K/G) or (n, G, K/G, p*q)."""
+    if not last or g == 1:
+        return space.xp.reshape(piece, _tile_shape(problem, shape, g, last))
+    n, rows, columns = shape
+    return space.permute(space.xp.reshape(piece, (n, rows * columns, g, problem.k // g)), (0, 2, 1, 3))
+
+
+def _as_output(space: Namespace, problem: Conv2dProblem, tile: Any, shape: tuple[int, int, int], g: int, last: bool) -> Any:
+    """Return (n, G, p*q, K/G) or (n, G, K/G, p*q) in the output's axes."""
+    n, rows, columns = shape
+    if last and g > 1:
+        tile = space.permute(tile, (0, 2, 1, 3))
+    return space.xp.reshape(tile, (n, rows, columns, problem.k) if last else (n, problem.k, rows, columns))

@@ -1,0 +1,98 @@
+"""conv_direct: takes every convolution; an implicit GEMM on the ordinary arithmetic units."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from ..arguments import INPUT_DTYPES, LAYOUTS
+from ..launch import Launch
+from .base import GRID_LIMIT, INT32_ELEMENTS, Device, Strides, default_strides, spans_int32
+from .parameters import BYTES, CPP_TYPES, ConvArguments, conv_arguments, pointer_names
+
+THREADS = 256
+#: tile -> (output pixels, output channels) of a block, as in tile.cuh
+TILES = {"WideTile": (128, 64), "NarrowTile": (64, 32)}
+#: tile -> the share of the FMA peak that its inner loop can reach: instructions that load from shared memory take the rest
+EFFICIENCY = {"WideTile": 0.7, "NarrowTile": 0.4}
+#: largest K/G for which a block bundles the channels of several groups; above, 64 columns of one group are fuller
+BUNDLED_COLUMNS = TILES["NarrowTile"][1]
+#: a step of gemm_k may pass its end by 64 slots, a tile of output channels theirs by 64 columns
+SIZE_LIMIT = 2**31 - 64
+LAUNCH_SECONDS = 2.5e-6
+
+
+def tile_of(problem: Any) -> str:
+    """Return the tile that fits K/G; never a function of N, so that an image has the same bits in any batch."""
+    return "NarrowTile" if problem.k // problem.groups <= BUNDLED_COLUMNS else "WideTile"
+
+
+def column_tiles(problem: Any) -> int:
+    """Return how many tiles cover the output channels: of all groups together when bundled, else of each."""
+    tile = tile_of(problem)
+    runs, channels = (1, problem.k) if tile == "NarrowTile" else (problem.groups, problem.k // problem.groups)
+    return runs * -(-channels // TILES[tile][1])
+
+
+def blocks(problem: Any) -> int:
+    """Return how many blocks cover gemm_m = N*P*Q and the output channels."""
+    return column_tiles(problem) * -(-problem.n * problem.p * problem.q // TILES[tile_of(problem)][0])
+
+
+def roofline(problem: Any, device: Device, flops: float, efficiency: float) -> float:
+    """Return the longer of arithmetic and of moving each operand once at 0.7 of the bandwidth, plus a launch."""
+    rate = {"float64": 0.5, "int8": 0.5, "uint8": 0.5}.get(problem.dtype, 1.0) * efficiency
+    moved = (math.prod(problem.x_shape) + math.prod(problem.weight_shape)) * BYTES[problem.dtype]
+    moved += math.prod(problem.y_shape) * BYTES[problem.out_dtype] * (1 + problem.residual)
+    return max(flops / (device.flops * rate), moved / (0.7 * device.bandwidth)) + LAUNCH_SECONDS
+
+
+class ConvDirect:
+    """Description of csrc/include/atrous/kernels/conv_direct.cuh."""
+
+    name = "conv_direct"
+    operation = "conv2d"
+    header = "atrous/kernels/conv_direct.cuh"
+
+    def declines(self, problem: Any, device: Device) -> str | None:
+        """Return why this kernel does not take the convolution, or None."""
+        gemm_k = problem.r * problem.s * (problem.c // problem.groups)
+        if max(gemm_k, problem.k) >= SIZE_LIMIT:
+            return f"R * S * C/G is {gemm_k} and K is {problem.k}, and it counts them in 32 bits"
+        top, bottom, left, right = problem.pads
+        if max(problem.h + max(0, top) + max(0, bottom), problem.w + max(0, left) + max(0, right)) > INT32_ELEMENTS:
+            return f"H = {problem.h} and W = {problem.w} with padding {problem.pads} pass 2^31 - 1, and it counts cells of an axis in 32 bits"
+        if blocks(problem) > GRID_LIMIT:
+            return f"{blocks(problem)} blocks are more than a grid's {GRID_LIMIT}"
+        return None
+
+    def launch(self, problem: Any, strides: Strides | None = None) -> Launch:
+        """Return the launch for operands of these strides (default: contiguous)."""
+        strides = strides or default_strides(problem)
+        index = "int32" if spans_int32(problem, strides) else "int64"
+        return Launch(
+            name=f"conv_direct<{CPP_TYPES[problem.dtype]}, {problem.layout.capitalize()}, {index}, {tile_of(problem)}>",
+            header=self.header,
+            grid=(blocks(problem), 1, 1),
+            block=(THREADS, 1, 1),
+            shared_bytes=0,
+            parameters=conv_arguments(problem, strides),
+            pointers=pointer_names(ConvArguments),
+        )
+
+    def seconds(self, problem: Any, device: Device) -> float:
+        """Return the estimated time: a roofline in which idle columns of a tile cost as much as used ones."""
+        tile = tile_of(problem)
+        return roofline(problem, device, problem.flops * column_tiles(problem) * TILES[tile][1] / max(1, problem.k), EFFICIENCY[tile])
+
+    def instances(self) -> Iterator[str]:
+        """Yield every name that `launch` can return."""
+        for dtype in INPUT_DTYPES:
+            for layout in LAYOUTS:
+                for index in ("int32", "int64"):
+                    for tile in TILES:
+                        yield f"conv_direct<{CPP_TYPES[dtype]}, {layout.capitalize()}, {index}, {tile}>"
+
+
+KERNEL = ConvDirect()

@@ -1,0 +1,513 @@
+"""Arrays in and out: every library, every stride, outputs in the caller's memory, and what a plan promises."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import atrous
+import ml_dtypes
+import numpy as np
+import pytest
+from atrous import reference
+from atrous.engines import arrays
+from atrous.interop import library_named
+from atrous.problem import Conv2dProblem, Pool2dProblem
+
+BF16 = np.dtype(ml_dtypes.bfloat16)
+
+
+def numbers(shape, dtype="float32", seed=0):
+    """Return small whole numbers, whose sums are exact in every dtype used here."""
+    low = 0 if dtype == "uint8" else -4
+    return np.random.default_rng(seed).integers(low, 5, shape).astype(dtype)
+
+
+X = numbers((2, 7, 6, 4))
+WEIGHT = numbers((3, 3, 2, 4), seed=1)
+BIAS = numbers((3,), seed=2)
+CONV = Conv2dProblem.make(X.shape, WEIGHT.shape, dtype="float32", bias="float32", padding=1, stride=2)
+POOL = Pool2dProblem.make(X.shape, (3, 2), "max", dtype="float32", padding=1)
+CONV_Y = reference.conv2d(CONV, X, WEIGHT, None, BIAS)
+POOL_Y = reference.pool2d(POOL, X)
+
+
+class Producer:
+    """Nothing but DLPack, over a NumPy array."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **words):
+        return self.array.__dlpack__(**words)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+def optional(name):
+    return pytest.importorskip(name, reason=f"{name} is not installed")
+
+
+def as_numpy(array):
+    return array
+
+
+def numpy_library():
+    return np.array, as_numpy, np.ndarray
+
+
+def torch_library():
+    torch = optional("torch")
+    return (lambda a: torch.from_numpy(np.array(a))), (lambda t: t.numpy()), torch.Tensor
+
+
+def strict_library():
+    strict = optional("array_api_strict")
+    return (lambda a: strict.asarray(np.array(a))), np.asarray, type(strict.zeros(1))
+
+
+def jax_library():
+    jax = optional("jax.numpy")
+    return (lambda a: jax.asarray(np.array(a))), np.asarray, type(jax.zeros(1))
+
+
+def bare_library():
+    return Producer, np.asarray, np.ndarray  # its module has no from_dlpack, so NumPy answers
+
+
+LIBRARIES = {"numpy": numpy_library, "torch": torch_library, "array-api-strict": strict_library, "jax": jax_library, "bare DLPack": bare_library}
+
+
+@pytest.fixture(params=LIBRARIES)
+def library(request):
+    """(from NumPy, to NumPy, type of results) of a library."""
+    return LIBRARIES[request.param]()
+
+
+@pytest.fixture(params=["arrays", "simulated"])
+def engine(request):
+    reason = atrous.engine_reasons()[request.param]
+    if reason:
+        pytest.skip(reason)
+    return request.param
+
+
+def equal(actual, expected):
+    actual = np.asarray(actual)
+    assert actual.dtype == expected.dtype
+    np.testing.assert_array_equal(actual, expected)
+
+
+# The kind of the result is the kind of the input.
+
+
+def test_convolution_answers_in_kind(library):
+    make, back, kind = library
+    y = atrous.conv2d(make(X), make(WEIGHT), make(BIAS), padding=1, stride=2)
+    assert isinstance(y, kind)
+    equal(back(y), CONV_Y)
+
+
+def test_pooling_answers_in_kind(library):
+    make, back, kind = library
+    y, index = atrous.max_pool2d(make(X), (3, 2), padding=1, return_indices=True)
+    assert isinstance(y, kind) and isinstance(index, kind)
+    equal(back(y), POOL_Y)
+    indexed = Pool2dProblem.make(X.shape, (3, 2), "max", dtype="float32", padding=1, return_indices=True)
+    equal(back(index), reference.pool2d(indexed, X)[1])
+
+
+def test_plan_answers_in_kind(library):
+    make, back, kind = library
+    plan = atrous.plan_conv2d(X.shape, make(WEIGHT), make(BIAS), padding=1, stride=2)
+    y = plan(make(X))
+    assert isinstance(y, kind)
+    equal(back(y), CONV_Y)
+
+
+def test_weighted_table_in_kind(library):
+    make, back, kind = library
+    x = np.arange(16, dtype="float32").reshape(1, 4, 4, 1)
+    for table in ([[1, 0], [0, 3]], make(np.array([[1, 0], [0, 3]], "float32"))):
+        y = atrous.weighted_avg_pool2d(make(x), 2, table)
+        assert isinstance(y, kind)
+        equal(back(y)[0, :, :, 0], np.array([[3.75, 5.75], [11.75, 13.75]], "float32"))
+
+
+def test_index_converters_in_kind(library):
+    make, back, kind = library
+    index = np.array([5, 0, 7, 2], "int32").reshape(1, 1, 2, 2)  # offsets h*W+w in a plane of 2 x 4, N = 1, C = 2
+    onnx = atrous.indices_to_onnx(make(index), (1, 2, 4, 2))
+    assert isinstance(onnx, kind)
+    equal(back(onnx).ravel(), np.array([5, 8, 7, 10], "int64"))
+    columns = atrous.indices_to_onnx(make(index), (1, 2, 4, 2), storage_order=1)
+    equal(back(columns).ravel(), np.array([3, 8, 7, 12], "int64"))
+    tensorflow = atrous.indices_to_tf(make(index), (1, 2, 4, 2), include_batch=True)
+    equal(back(tensorflow).ravel(), np.array([10, 1, 14, 5], "int64"))
+
+
+def test_out_in_kind(library):
+    make, back, kind = library
+    if kind is np.ndarray and make is Producer:
+        out = Producer(np.zeros_like(CONV_Y))
+    elif "jax" in kind.__module__:
+        pytest.skip("jax arrays cannot be written")
+    else:
+        out = make(np.zeros_like(CONV_Y))
+    y = atrous.conv2d(make(X), make(WEIGHT), make(BIAS), padding=1, stride=2, out=out)
+    assert y is out
+    equal(y.array if isinstance(y, Producer) else back(y), CONV_Y)
+
+
+def test_jax_out_is_refused():
+    make, _, _ = jax_library()
+    with pytest.raises(atrous.ProblemError, match="out is read-only"):
+        atrous.conv2d(make(X), make(WEIGHT), make(BIAS), padding=1, stride=2, out=make(np.zeros_like(CONV_Y)))
+
+
+def test_numpy_subclass_and_scalars_as_numbers():
+    y = atrous.conv2d(X.view(np.memmap), WEIGHT, BIAS, padding=np.int64(1), stride=[np.int8(2), np.uint16(2)], groups=np.int32(1))
+    equal(y, CONV_Y)
+    equal(atrous.max_pool2d(X, np.array(2), ceil_mode=np.True_), reference.pool2d(Pool2dProblem.make(X.shape, 2, "max", dtype="float32", ceil_mode=True), X))
+
+
+# bfloat16
+
+
+def test_bfloat16_of_numpy(engine):
+    x, weight = X.astype(BF16), WEIGHT.astype(BF16)
+    y = atrous.conv2d(x, weight, padding=1, engine=engine)
+    problem = Conv2dProblem.make(X.shape, WEIGHT.shape, dtype="bfloat16", padding=1)
+    equal(y, reference.conv2d(problem, x, weight))
+
+
+def test_bfloat16_of_torch(engine):
+    torch = optional("torch")
+    x, weight = torch.from_numpy(X).to(torch.bfloat16), torch.from_numpy(WEIGHT).to(torch.bfloat16)
+    y = atrous.conv2d(x, weight, padding=1, engine=engine)
+    assert y.dtype == torch.bfloat16 and y.device.type == "cpu"
+    problem = Conv2dProblem.make(X.shape, WEIGHT.shape, dtype="bfloat16", padding=1)
+    expected = reference.conv2d(problem, X.astype(BF16), WEIGHT.astype(BF16)).astype("float32")
+    equal(y.to(torch.float32).numpy(), expected)
+    out = torch.zeros_like(y)
+    assert atrous.conv2d(x, weight, padding=1, engine=engine, out=out) is out
+    equal(out.to(torch.float32).numpy(), expected)
+    turned = x.permute(0, 3, 1, 2)  # NCHW in shape, NHWC in memory
+    y = atrous.conv2d(turned, weight, padding=1, engine=engine, layout="NCHW", weight_layout="KRSC")
+    equal(y.to(torch.float32).numpy(), expected.transpose(0, 3, 1, 2))
+
+
+def test_torch_out_dtype_objects():
+    torch = optional("torch")
+    x, weight = torch.from_numpy(X), torch.from_numpy(WEIGHT)
+    assert atrous.conv2d(x, weight, out_dtype=torch.bfloat16).dtype == torch.bfloat16
+    assert atrous.conv2d(x, weight, out_dtype=torch.float64).dtype == torch.float64
+    assert atrous.plan_pool2d(X.shape, 2, "max", dtype=torch.float16).problem.dtype == "float16"
+
+
+@pytest.mark.parametrize("dtype", ["float16", np.float16, np.dtype("float16"), np.dtype("<f2")])
+def test_out_dtype_objects(dtype):
+    y = atrous.conv2d(X, WEIGHT, out_dtype=dtype)
+    problem = Conv2dProblem.make(X.shape, WEIGHT.shape, dtype="float32", out_dtype="float16")
+    equal(y, reference.conv2d(problem, X, WEIGHT))
+
+
+def test_out_dtype_of_ml_dtypes():
+    assert atrous.conv2d(X, WEIGHT, out_dtype=ml_dtypes.bfloat16).dtype == BF16
+    assert atrous.conv2d(X, WEIGHT, out_dtype="bfloat16").dtype == BF16
+
+
+# Strides: every view is read and written in place.
+
+
+def strided(array):
+    """Return views of the same numbers in memory of every sort, by name."""
+    wide = np.full((array.shape[0], 2 * array.shape[1], array.shape[2], 3 * array.shape[3]), 99, array.dtype)
+    wide[:, ::2, :, 1::3] = array
+    padded = np.full(tuple(extent + 2 for extent in array.shape), 99, array.dtype)
+    padded[1:-1, 1:-1, 1:-1, 1:-1] = array
+    frozen = array.copy()
+    frozen.flags.writeable = False
+    return {
+        "every other row, every third channel": wide[:, ::2, :, 1::3],
+        "inside a larger array": padded[1:-1, 1:-1, 1:-1, 1:-1],
+        "Fortran order": np.asfortranarray(array),
+        "rows backwards": np.ascontiguousarray(array[:, ::-1])[:, ::-1],
+        "everything backwards": np.ascontiguousarray(array[::-1, ::-1, ::-1, ::-1])[::-1, ::-1, ::-1, ::-1],
+        "channels first in memory": np.ascontiguousarray(array.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1),
+        "read-only": frozen,
+    }
+
+
+VIEWS = tuple(strided(np.zeros((1, 1, 1, 1))))
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_views_as_inputs(view, engine):
+    x, weight = strided(X)[view], strided(WEIGHT)[view]
+    before = x.copy(), weight.copy()
+    equal(atrous.conv2d(x, weight, BIAS, padding=1, stride=2, engine=engine), CONV_Y)
+    equal(atrous.max_pool2d(x, (3, 2), padding=1, engine=engine), POOL_Y)
+    plan = atrous.plan_conv2d(x.shape, weight, BIAS, padding=1, stride=2, engine=engine)
+    equal(plan(x), CONV_Y)
+    assert (x == before[0]).all() and (weight == before[1]).all()
+
+
+@pytest.mark.parametrize("view", [name for name in VIEWS if name != "read-only"])
+def test_views_as_outputs(view, engine):
+    out = strided(np.zeros_like(CONV_Y))[view]
+    assert atrous.conv2d(X, WEIGHT, BIAS, padding=1, stride=2, engine=engine, out=out) is out
+    equal(out, CONV_Y)
+    out = strided(np.zeros_like(POOL_Y))[view]
+    root = out
+    while root.base is not None:
+        root = root.base
+    beside = int((root == 99).sum())
+    assert atrous.max_pool2d(X, (3, 2), padding=1, engine=engine, out=out) is out
+    equal(out, POOL_Y)
+    assert int((root == 99).sum()) == beside, "something beside the output was written"
+
+
+def test_broadcast_inputs(engine):
+    x = np.broadcast_to(np.float32(3), (2, 5, 5, 4))
+    weight = np.broadcast_to(np.float32(2), (3, 3, 3, 4))
+    bias = np.broadcast_to(np.float32(1), (3,))
+    equal(atrous.conv2d(x, weight, bias, engine=engine), np.full((2, 3, 3, 3), 3 * 2 * 9 * 4 + 1, "float32"))
+    equal(atrous.lp_pool2d(x, 2, p=1, engine=engine), np.full((2, 2, 2, 4), 12, "float32"))
+
+
+def test_strided_bias_and_scale(engine):
+    bias = np.repeat(BIAS, 2)[::2][::-1]
+    scale = np.arange(9, dtype="float32")[::3]
+    y = atrous.conv2d(X, WEIGHT, bias, scale=scale, engine=engine)
+    problem = Conv2dProblem.make(X.shape, WEIGHT.shape, dtype="float32", bias="float32", scale="float32")
+    equal(y, reference.conv2d(problem, X, WEIGHT, np.array([0, 3, 6], "float32"), BIAS[::-1].copy()))
+
+
+def test_torch_views(engine):
+    torch = optional("torch")
+    x = torch.from_numpy(np.ascontiguousarray(X.transpose(0, 3, 1, 2))).permute(0, 2, 3, 1)
+    out = torch.full((*CONV_Y.shape[:3], 6), 99.0)
+    atrous.conv2d(x, torch.from_numpy(WEIGHT), torch.from_numpy(BIAS), padding=1, stride=2, engine=engine, out=out[..., 1:4])
+    equal(out[..., 1:4].numpy(), CONV_Y)
+    assert (out[..., [0, 4, 5]] == 99).all()
+
+
+# Outputs in the caller's memory.
+
+
+def test_input_and_output_are_slices_of_one_array(engine):
+    joined = np.zeros((2, 7, 6, 4 + 3), "float32")
+    joined[..., :4] = X
+    x, out = joined[..., :4], joined[..., 4:]
+    assert atrous.conv2d(x, numbers((3, 3, 3, 4), seed=4), padding=1, engine=engine, out=out) is out
+    problem = Conv2dProblem.make(X.shape, (3, 3, 3, 4), dtype="float32", padding=1)
+    equal(out, reference.conv2d(problem, X, numbers((3, 3, 3, 4), seed=4)))
+    equal(joined[..., :4], X)
+
+
+def test_dense_block_of_torch(engine):
+    torch = optional("torch")
+    joined = torch.zeros(2, 7, 7, 6)
+    joined[:, :4] = torch.from_numpy(X.transpose(0, 3, 1, 2).copy())
+    weight = torch.from_numpy(numbers((3, 4, 3, 3), seed=4))
+    atrous.conv2d(joined[:, :4], weight, padding=1, layout="NCHW", engine=engine, out=joined[:, 4:])
+    problem = Conv2dProblem.make((2, 4, 7, 6), (3, 4, 3, 3), dtype="float32", padding=1, layout="NCHW")
+    equal(joined[:, 4:].numpy(), reference.conv2d(problem, X.transpose(0, 3, 1, 2), weight.numpy()))
+
+
+def test_residual_is_the_output(engine):
+    residual = numbers(CONV_Y.shape, seed=5)
+    problem = Conv2dProblem.make(X.shape, WEIGHT.shape, dtype="float32", padding=1, stride=2, residual=True, activation="relu")
+    expected = reference.conv2d(problem, X, WEIGHT, residual=residual)
+    y = atrous.conv2d(X, WEIGHT, padding=1, stride=2, activation="relu", residual=residual, out=residual, engine=engine)
+    assert y is residual
+    equal(residual, expected)
+
+
+def test_pair_of_outputs(engine):
+    y, index = np.zeros_like(POOL_Y), np.zeros(POOL_Y.shape, "int32")
+    answer = atrous.max_pool2d(X, (3, 2), padding=1, return_indices=True, out=(y, index), engine=engine)
+    assert answer[0] is y and answer[1] is index
+    equal(y, POOL_Y)
+    picked = X.reshape(2, 42, 4)[np.arange(2)[:, None, None, None], index, np.arange(4)]
+    equal(picked, POOL_Y)
+
+
+# Empty batches and no output channels are good calls.
+
+
+@pytest.mark.parametrize("make", ["numpy", "torch", "array-api-strict"])
+def test_empty_batch_and_no_filters(make, monkeypatch):
+    make, back, kind = LIBRARIES[make]()
+    for entry in ("conv2d", "pool2d"):
+        monkeypatch.setattr(arrays, entry, None)  # nothing may run
+    none = make(np.zeros((0, 7, 6, 4), "float32"))
+    y = atrous.conv2d(none, make(WEIGHT), make(BIAS), padding=1, stride=2)
+    assert isinstance(y, kind) and tuple(y.shape) == (0, *CONV_Y.shape[1:])
+    y = atrous.conv2d(make(X), make(WEIGHT[:0]), make(BIAS[:0]))
+    assert isinstance(y, kind) and tuple(y.shape) == (2, 5, 5, 0)
+    out = make(np.zeros((0, 3, 3, 4), "float32"))
+    assert atrous.avg_pool2d(none, 2, out=out) is out
+    y, index = atrous.max_pool2d(none, 2, return_indices=True)
+    assert tuple(y.shape) == tuple(index.shape) == (0, 3, 3, 4)
+    for pool in (atrous.lp_pool2d, atrous.l2_pool2d, atrous.rms_pool2d, atrous.weighted_avg_pool2d):
+        assert tuple(pool(none, (3, 2)).shape) == (0, 2, 3, 4)
+    plan = atrous.plan_conv2d((0, 7, 6, 4), make(WEIGHT))
+    assert tuple(plan(none).shape) == (0, 5, 5, 3)
+
+
+# Plans
+
+
+def test_plan_holds_a_snapshot(library):
+    make, back, _ = library
+    weight, bias = WEIGHT.copy(), BIAS.copy()
+    held = make(weight), make(bias)
+    plan = atrous.plan_conv2d(X.shape, *held, padding=1, stride=2)
+    equal(back(plan(make(X))), CONV_Y)
+    for array in held:
+        if "jax" not in type(array).__module__:
+            (array.array if isinstance(array, Producer) else array)[...] = 7
+    equal(back(plan(make(X))), CONV_Y)
+
+
+def test_plan_writes_and_returns_out(engine):
+    plan = atrous.plan_conv2d(X.shape, WEIGHT, BIAS, padding=1, stride=2, engine=engine)
+    out = np.zeros_like(CONV_Y)
+    assert plan(X, out=out) is out
+    equal(out, CONV_Y)
+    equal(plan(X), CONV_Y)
+    pool = atrous.plan_pool2d(X.shape, (3, 2), "max", dtype=X.dtype, padding=1, engine=engine)
+    out = np.zeros_like(POOL_Y)
+    assert pool(X, out=out) is out
+    equal(out, POOL_Y)
+
+
+def test_plan_takes_a_residual(engine):
+    residual = numbers(CONV_Y.shape, seed=5)
+    plan = atrous.plan_conv2d(X.shape, WEIGHT, BIAS, padding=1, stride=2, residual=True, engine=engine)
+    equal(plan(X, residual=residual), CONV_Y + residual)
+
+
+def test_plan_for_input(engine):
+    plan = atrous.plan_conv2d(X.shape, WEIGHT, BIAS, padding=1, stride=2, engine=engine)
+    other = plan.for_input((1, 9, 11, 4))
+    x = numbers((1, 9, 11, 4), seed=6)
+    problem = Conv2dProblem.make(x.shape, WEIGHT.shape, dtype="float32", bias="float32", padding=1, stride=2)
+    equal(other(x), reference.conv2d(problem, x, WEIGHT, None, BIAS))
+    equal(plan(X), CONV_Y)
+    pool = atrous.plan_pool2d(X.shape, (3, 2), "max", dtype="float32", padding=1, engine=engine).for_input(x.shape)
+    equal(pool(x), reference.pool2d(Pool2dProblem.make(x.shape, (3, 2), "max", dtype="float32", padding=1), x))
+
+
+@pytest.mark.parametrize("kind", ["max", "avg", "lp", "l2", "rms", "weighted"])
+def test_plans_of_every_pool(kind):
+    words = {"p": 3.0} if kind == "lp" else {"weights": "binomial"} if kind == "weighted" else {}
+    plan = atrous.plan_pool2d(X.shape, 2, kind, dtype="float32", **words)
+    function = {"l2": atrous.l2_pool2d, "weighted": atrous.weighted_avg_pool2d}.get(kind) or getattr(atrous, f"{kind}_pool2d")
+    equal(plan(X), function(X, 2, **words))
+
+
+def test_plan_describes_itself():
+    plan = atrous.plan_conv2d(X.shape, WEIGHT, BIAS, padding=1, stride=2)
+    text = repr(plan)
+    assert "\n" not in text
+    for word in ("conv2d", "n2c4h7w6_k3r3s2_pad1_stride2_f32_bias", "engine='arrays'", f"packed={plan.packed_bytes} B", f"workspace={plan.workspace_bytes} B"):
+        assert word in text
+    assert plan.packed_bytes == (3 * 3 * 2 * 4 + 3) * 4
+    assert plan.workspace_bytes >= 0
+    assert plan.problem == atrous.parse("n2c4h7w6_k3r3s2_pad1_stride2_f32_bias")
+    pool = atrous.plan_pool2d((1, 8, 8, 2), 2, "max", dtype="float16")
+    assert pool.packed_bytes == 0 and "max_pool2d n1c2h8w8_max_r2s2_f16" in repr(pool)
+
+
+def test_simulated_plan_holds_no_workspace():
+    reason = atrous.engine_reasons()["simulated"]
+    if reason:
+        pytest.skip(reason)
+    plan = atrous.plan_conv2d(X.shape, WEIGHT, engine="simulated")
+    assert (plan.engine, plan.workspace_bytes) == ("simulated", 0)
+    assert plan.kernel == "conv_direct"
+    assert plan.kernel in repr(plan)
+
+
+def test_explain_tells_the_same_of_case_problem_and_plan():
+    case = "n1c64h56w56_k64r3s3_pad1_f16"
+    text = atrous.explain(case, "sm_80")
+    assert isinstance(text, str) and str(text) == str(atrous.explain(atrous.parse(case), "sm_80"))
+    assert text.startswith(f"conv2d {case}")
+    assert f"{2 * 56 * 56 * 64 * 64 * 9:,} FLOPs" in text
+    assert f"{2 * (56 * 56 * 64 * 2 + 64 * 9 * 64):,} bytes" in text
+    rows = {row["kernel"]: row for row in text.rows}
+    assert sum(row["chosen"] for row in text.rows) == 1
+    assert "1x1" in rows["conv_pointwise"]["reason"]
+    assert all((row["reason"] is None) or isinstance(row["reason"], str) for row in text.rows)
+    plan = atrous.plan_conv2d(X.shape, WEIGHT)
+    assert [row["kernel"] for row in atrous.explain(plan).rows if row["chosen"]] == ["arrays"]
+    assert str(atrous.explain(plan)) == str(plan.explain())
+    assert "sm_90" in atrous.explain(plan, "sm_90")
+
+
+# The engine that the environment names
+
+
+def test_engine_of_the_environment(monkeypatch):
+    if atrous.engine_reasons()["simulated"]:
+        pytest.skip(atrous.engine_reasons()["simulated"])
+    monkeypatch.setenv("ATROUS_ENGINE", "simulated")
+    monkeypatch.setattr(arrays, "conv2d", None)  # it may not run
+    equal(atrous.conv2d(X, WEIGHT, BIAS, padding=1, stride=2), CONV_Y)
+    assert atrous.plan_conv2d(X.shape, WEIGHT).engine == "simulated"
+    monkeypatch.undo()
+    assert atrous.plan_conv2d(X.shape, WEIGHT).engine == "arrays"
+
+
+def test_engine_of_the_call_beats_the_environment(monkeypatch):
+    monkeypatch.setenv("ATROUS_ENGINE", "simulated")
+    assert atrous.plan_conv2d(X.shape, WEIGHT, engine="arrays").engine == "arrays"
+
+
+def test_misspelt_engine_of_the_environment(monkeypatch):
+    monkeypatch.setenv("ATROUS_ENGINE", "aray")
+    with pytest.raises(atrous.ProblemError, match=r"\[conv2d\] the environment variable ATROUS_ENGINE is 'aray'; expected one of 'compiled'"):
+        atrous.conv2d(X, WEIGHT)
+    monkeypatch.setenv("ATROUS_ENGINE", "")
+    equal(atrous.conv2d(X, WEIGHT, BIAS, padding=1, stride=2), CONV_Y)
+
+
+@pytest.mark.parametrize("engine_name", ["compiled", "runtime"])
+def test_gpu_engine_of_the_environment_refuses_host_arrays(monkeypatch, engine_name):
+    monkeypatch.setenv("ATROUS_ENGINE", engine_name)
+    with pytest.raises(atrous.ProblemError, match="x is on cpu; expected one of arrays, simulated"):
+        atrous.max_pool2d(X, 2)
+
+
+# Libraries are loaded at first sight, and only then.
+
+
+def test_numpy_users_import_no_other_library():
+    code = (
+        "import sys, numpy as np, atrous\n"
+        "x = np.ones((1, 4, 4, 1), 'float32')\n"
+        "atrous.conv2d(x, np.ones((1, 3, 3, 1), 'float32')); atrous.max_pool2d(x, 2)\n"
+        "print(sorted({'torch', 'cupy', 'jax', 'array_api_strict', 'onnx'} & set(sys.modules)))"
+    )
+    import subprocess
+    import sys
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_device_of_a_plan_and_of_x_must_agree(monkeypatch):
+    plan = atrous.plan_conv2d(X.shape, WEIGHT)
+    plan._constants["weight"].device = "cuda:1"
+    with pytest.raises(atrous.ProblemError, match="x is on cpu and the plan's weight on cuda:1; expected arrays on one device; move the plan's weight"):
+        plan(X)
+
+
+def test_cupy_is_found_or_named():
+    if importlib.util.find_spec("cupy") is None:
+        pytest.skip("cupy is not installed")
+    assert library_named("cupy").name == "CuPy"
