@@ -147,3 +147,9 @@ def test_first_empty_window():
         assert first_empty_window(size, kernel, stride, dilation, low, outputs) == (empty[0] if empty else None)
         found += bool(empty)
     assert found > 1000
+
+
+def test_a_window_that_would_start_in_cropped_cells_is_left_out():
+    # 6 cells, the last 2 cropped: rounding up would add a window at cell 4, which is gone
+    assert axis_output(6, 2, 4, 1, (0, -2), ceil_mode=True) == 1
+    assert axis_output(6, 2, 4, 1, (0, -1), ceil_mode=True) == 2

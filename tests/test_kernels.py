@@ -6,12 +6,13 @@ import dataclasses
 
 import numpy as np
 import pytest
+from doors import Public, run
+
 from atrous import choose, kernels, testing
 from atrous.engines import simulated
 from atrous.kernels.base import DEVICES, default_strides
 from atrous.kernels.parameters import BYTES
 from atrous.problem import parse
-from doors import Public, run
 
 SIMULATED = DEVICES["simulated"]
 ARRAYS = Public("arrays")

@@ -207,7 +207,6 @@ REFUSED = {
     "rms-in-padding": (pool("rms", padding=2, stride=1), "wholly in padding"),
     "weighted-in-padding": (pool("weighted", weighting="inverse", padding=2, stride=1), "wholly in padding"),
     "max-dilated-around": (pool(x=(1, 1, 7, 4), window=(2, 1), padding=((1, 1), (0, 0)), dilation=2), "wholly in padding"),
-    "cropped-ceil": (pool(x=(1, 6, 7, 4), window=(2, 1), stride=(4, 1), padding=((0, -2), (0, 0)), ceil_mode=True), "wholly in padding"),
 }
 
 

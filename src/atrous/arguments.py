@@ -74,9 +74,7 @@ def integer(operation: str, name: str, value: Any, smallest: int | None = None, 
             raise TypeError
         number = operator.index(value)
     except TypeError:
-        raise ProblemError(
-            sentence(operation, f"{name} is {shown(value)} of type {type(value).__name__}", wanted, f"pass {name} as a plain int")
-        ) from None
+        raise ProblemError(sentence(operation, f"{name} is {shown(value)} of type {type(value).__name__}", wanted, f"pass {name} as a plain int")) from None
     if abs(number) >= 2**31:
         raise ProblemError(sentence(operation, f"{name} is {shown(number)}", "a magnitude below 2^31", f"correct {name}"))
     if smallest is not None and number < smallest:
@@ -89,7 +87,12 @@ def pair(operation: str, name: str, value: Any, smallest: int, why: str = "") ->
     if isinstance(value, (tuple, list)):
         if len(value) != 2:
             raise ProblemError(
-                sentence(operation, f"{name} is {shown(value)} with {counted(len(value), 'entry', 'entries')}", "an int or a (rows, columns) pair", f"pass two numbers as {name}")
+                sentence(
+                    operation,
+                    f"{name} is {shown(value)} with {counted(len(value), 'entry', 'entries')}",
+                    "an int or a (rows, columns) pair",
+                    f"pass two numbers as {name}",
+                )
             )
         return (
             integer(operation, f"{name}[0]", value[0], smallest, why),
@@ -214,7 +217,12 @@ def activation_tuple(operation: str, value: Any) -> tuple[Any, ...]:
     if not required <= len(given) <= len(defaults):
         takes = str(required) if required == len(defaults) else f"{required} to {len(defaults)}"
         raise ProblemError(
-            sentence(operation, f"activation {shown(value)} carries {counted(len(given), 'number', 'numbers')}", f"{takes} for {name}", f"pass activation=({name!r}, ...) with them")
+            sentence(
+                operation,
+                f"activation {shown(value)} carries {counted(len(given), 'number', 'numbers')}",
+                f"{takes} for {name}",
+                f"pass activation=({name!r}, ...) with them",
+            )
         )
     numbers = [number(operation, f"activation[{i + 1}]", x) for i, x in enumerate(given)]
     numbers += [float(default) for default in defaults[len(given) :] if default is not None]

@@ -110,7 +110,10 @@ def explain_problem(problem: Problem, device: Device, engine: str | None = None,
         microseconds = None if answer.reason else answer.seconds * 1e6
         rows.append(dict(kernel=answer.kernel, chosen=chosen, reason=answer.reason, microseconds=microseconds, launch=launch))
         mark = "->" if chosen else "  "
-        lines.append(f"{mark} {answer.kernel}: " + (f"declines: {answer.reason}" if answer.reason else f"takes it, about {microseconds:.2f} us (estimate); {launch or 'nothing to launch'}"))
+        lines.append(
+            f"{mark} {answer.kernel}: "
+            + (f"declines: {answer.reason}" if answer.reason else f"takes it, about {microseconds:.2f} us (estimate); {launch or 'nothing to launch'}")
+        )
     chosen = best is None
     reason = None if chosen else "chosen only when asked for with engine='arrays', or where no CUDA engine serves the array"
     rows.append(dict(kernel="arrays", chosen=chosen, reason=reason, microseconds=None, launch=None))

@@ -6,11 +6,9 @@ Ke = D*(K-1)+1 the dilated extent, O output size. Every division is a floor divi
 
 from __future__ import annotations
 
-from typing import Union
-
 PADDING_NAMES = ("valid", "same", "same_lower", "full", "causal")
 
-AxisPadding = Union[str, tuple[int, int]]
+AxisPadding = str | tuple[int, int]
 
 
 def dilated_extent(kernel: int, dilation: int) -> int:
@@ -38,9 +36,7 @@ def axis_pads(size: int, kernel: int, stride: int, dilation: int, padding: AxisP
     raise ValueError(f"padding {padding!r} is not one of {PADDING_NAMES}")
 
 
-def axis_output(
-    size: int, kernel: int, stride: int, dilation: int, pads: tuple[int, int], ceil_mode: bool = False
-) -> int:
+def axis_output(size: int, kernel: int, stride: int, dilation: int, pads: tuple[int, int], ceil_mode: bool = False) -> int:
     """Return O, which is below 1 when no window fits.
 
     O = floor((I+p0+p1-Ke)/S)+1. With `ceil_mode` the ceiling of the same quotient, less one when the
@@ -72,9 +68,7 @@ def real_taps(size: int, kernel: int, stride: int, dilation: int, low: int, outp
     return max(0, last - first + 1)
 
 
-def first_empty_window(
-    size: int, kernel: int, stride: int, dilation: int, low: int, outputs: int
-) -> int | None:
+def first_empty_window(size: int, kernel: int, stride: int, dilation: int, low: int, outputs: int) -> int | None:
     """Return the first output whose window holds no real cell, or None."""
     # taps no farther apart than the input is long cannot step over it; else one of any size + 2 windows in a row does, or none
     for output in range(min(outputs, 1 if dilation <= size else size + 2)):

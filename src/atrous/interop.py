@@ -94,7 +94,12 @@ def element_strides(operation: str, name: str, strides: tuple[int, ...], itemsiz
     """Return byte strides as element strides, or raise ProblemError where they are no multiple of the element."""
     if any(step % itemsize for step in strides):
         raise ProblemError(
-            sentence(operation, f"{name} has byte strides {strides} and elements of {itemsize} bytes", "strides that are multiples of the element", f"pass a copy of {name}")
+            sentence(
+                operation,
+                f"{name} has byte strides {strides} and elements of {itemsize} bytes",
+                "strides that are multiples of the element",
+                f"pass a copy of {name}",
+            )
         )
     return tuple(step // itemsize for step in strides)
 
@@ -171,7 +176,9 @@ class Torch(Library):
         if array.layout is not torch.strided:
             raise ProblemError(sentence(operation, f"{name} is a {array.layout} tensor", "a dense strided tensor", f"pass {name}.to_dense()"))
         if array.requires_grad:
-            raise ProblemError(sentence(operation, f"{name} requires a gradient", "a tensor without one (nothing here records gradients)", f"pass {name}.detach()"))
+            raise ProblemError(
+                sentence(operation, f"{name} requires a gradient", "a tensor without one (nothing here records gradients)", f"pass {name}.detach()")
+            )
         dtype = known_dtype(operation, name, str(array.dtype).removeprefix("torch."))
         if array.device.type not in ("cpu", "cuda"):
             raise ProblemError(sentence(operation, f"{name} is on the device {str(array.device)!r}", "'cpu' or 'cuda'", f"move {name} with .to()"))
@@ -262,7 +269,9 @@ class DLPack(Library):
             view = array if hasattr(array, "__cuda_array_interface__") else cupy.cupy.from_dlpack(array)  # type: ignore[attr-defined]
             view = cupy.cupy.asarray(view)  # type: ignore[attr-defined]
         except Exception as error:  # CuPy's and the driver's own errors, which no other root holds
-            raise EngineUnavailable(sentence(operation, f"{came}, and CuPy cannot read it ({shown(error)})", "an array on a device CuPy reaches", f"copy {name} to one")) from error
+            raise EngineUnavailable(
+                sentence(operation, f"{came}, and CuPy cannot read it ({shown(error)})", "an array on a device CuPy reaches", f"copy {name} to one")
+            ) from error
         return cupy.operand(operation, name, view)
 
     def _inner(self, operand: Operand) -> Library:
@@ -336,7 +345,12 @@ def stream_pointer(operation: str, stream: Any) -> int:
         if isinstance(getattr(stream, attribute, None), int):
             return int(getattr(stream, attribute))
     raise ProblemError(
-        sentence(operation, f"stream is {shown(stream)} of type {type(stream).__name__}", "an int >= 0 or an object with __cuda_stream__", "pass stream=None for the current stream")
+        sentence(
+            operation,
+            f"stream is {shown(stream)} of type {type(stream).__name__}",
+            "an int >= 0 or an object with __cuda_stream__",
+            "pass stream=None for the current stream",
+        )
     )
 
 

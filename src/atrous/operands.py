@@ -20,7 +20,12 @@ def gather(operation: str, first: str, array: Any, **others: Any) -> tuple[Libra
         other = library_of(operation, name, other_array)
         if other is not library:
             raise ProblemError(
-                sentence(operation, f"{first} is a {library.name} array and {name} is a {other.name} array", "arrays of one library", f"convert {name} to {library.name}")
+                sentence(
+                    operation,
+                    f"{first} is a {library.name} array and {name} is a {other.name} array",
+                    "arrays of one library",
+                    f"convert {name} to {library.name}",
+                )
             )
         found[name] = library.operand(operation, name, other_array)
         same_device(operation, first, found[first], name, found[name])
@@ -31,7 +36,12 @@ def same_device(operation: str, first: str, x: Operand, name: str, operand: Oper
     """Raise ProblemError unless an operand is where the operand called `first` is."""
     if operand.device != x.device:
         raise ProblemError(
-            sentence(operation, f"{first} is on {x.device} and {name} on {operand.device}", "arrays on one device", f"move {name} to {x.device} first (nothing is moved unasked)")
+            sentence(
+                operation,
+                f"{first} is on {x.device} and {name} on {operand.device}",
+                "arrays on one device",
+                f"move {name} to {x.device} first (nothing is moved unasked)",
+            )
         )
 
 
@@ -49,18 +59,20 @@ def vector(operation: str, name: str, operand: Operand | None, length: int) -> s
     if operand is None:
         return None
     if operand.shape != (length,):
-        raise ProblemError(sentence(operation, f"{name} has shape {operand.shape}", f"({length},), one number an output channel", f"reshape {name}, or repeat its one number"))
+        raise ProblemError(
+            sentence(operation, f"{name} has shape {operand.shape}", f"({length},), one number an output channel", f"reshape {name}, or repeat its one number")
+        )
     return operand.dtype
 
 
-def output(
-    operation: str, library: Library, name: str, out: Any, shape: tuple[int, ...], dtype: str, inputs: Operands, axes: str
-) -> Operand:
+def output(operation: str, library: Library, name: str, out: Any, shape: tuple[int, ...], dtype: str, inputs: Operands, axes: str) -> Operand:
     """Return the facts of an output the caller gave, or raise ProblemError if it cannot be written as asked."""
     other = library_of(operation, name, out)
     if other is not library:
         raise ProblemError(
-            sentence(operation, f"x is a {library.name} array and {name} is a {other.name} array", f"{name} of x's library", f"allocate {name} with {library.name}")
+            sentence(
+                operation, f"x is a {library.name} array and {name} is a {other.name} array", f"{name} of x's library", f"allocate {name} with {library.name}"
+            )
         )
     operand = library.operand(operation, name, out)
     same_device(operation, "x", inputs["x"], name, operand)
@@ -69,12 +81,22 @@ def output(
         raise ProblemError(sentence(operation, f"{name} is read-only", "an array that can be written", f"pass a writable {name}, or none"))
     if overlaps_itself(operand):
         raise ProblemError(
-            sentence(operation, f"{name} has strides {operand.strides}, so several elements share memory", "an output whose elements are distinct", f"allocate {name} afresh")
+            sentence(
+                operation,
+                f"{name} has strides {operand.strides}, so several elements share memory",
+                "an output whose elements are distinct",
+                f"allocate {name} afresh",
+            )
         )
     for other_name, given in inputs.items():
         in_place = other_name == "residual" and given.pointer == operand.pointer and given.strides == operand.strides
         if not in_place and may_share_memory(given, operand):
             raise ProblemError(
-                sentence(operation, f"{name} shares memory with {other_name}", "an output of its own (only residual may be the output itself)", f"pass another {name}, or a copy of {other_name}")
+                sentence(
+                    operation,
+                    f"{name} shares memory with {other_name}",
+                    "an output of its own (only residual may be the output itself)",
+                    f"pass another {name}, or a copy of {other_name}",
+                )
             )
     return operand

@@ -80,7 +80,7 @@ class Route:
 
 def _strides(problem: Problem, given: Operands) -> Strides:
     layout = problem.layout
-    found = {name: canonical(given[name].strides, layout, "NHWC") for name in ("x", "y", "residual", "index") if name in given}
+    found: dict[str, Any] = {name: canonical(given[name].strides, layout, "NHWC") for name in ("x", "y", "residual", "index") if name in given}
     if isinstance(problem, Conv2dProblem):
         found["weight"] = canonical(given["weight"].strides, problem.weight_layout, "KRSC")
     return Strides(**found)
@@ -103,7 +103,9 @@ def route(problem: Problem, device: str, engine: str | None, kernel: str | None,
     wanted = forced if engine is None else engine
     if wanted is not None and wanted not in ENGINES:
         names = ", ".join(repr(name) for name in ENGINES)
-        word, remedy = ("engine", "pass engine=None to have one chosen") if engine is not None else ("the environment variable ATROUS_ENGINE", "correct or unset it")
+        word, remedy = (
+            ("engine", "pass engine=None to have one chosen") if engine is not None else ("the environment variable ATROUS_ENGINE", "correct or unset it")
+        )
         raise ProblemError(sentence(operation, f"{word} is {wanted!r}", f"one of {names}", remedy))
     reachable = ("arrays", "simulated") if device == "cpu" else ("compiled", "runtime", "arrays")
     if wanted is None:
@@ -132,7 +134,12 @@ def _bind(problem: Problem, device: str, engine: str, kernel: str | None) -> Rou
     if engine == "arrays":
         if kernel is not None:
             raise ProblemError(
-                sentence(operation, f"kernel is {kernel!r} and engine 'arrays', which has no kernels", "a kernel engine", "pass engine='simulated', or CUDA arrays, or drop kernel=")
+                sentence(
+                    operation,
+                    f"kernel is {kernel!r} and engine 'arrays', which has no kernels",
+                    "a kernel engine",
+                    "pass engine='simulated', or CUDA arrays, or drop kernel=",
+                )
             )
         return Route(problem, engine, None, device_named("sm_80"))
     reason = KERNEL_ENGINES[engine].available()
@@ -149,10 +156,12 @@ def cuda_architecture(index: int) -> str:
     reason = compiled.available()
     if reason is None and 0 <= index < compiled.device_count():
         return str(compiled.architecture(index))
-    raise EngineUnavailable(sentence("explain", f"device {index} was asked for", "a CUDA device of this machine", f"name an architecture instead ({reason or 'fewer devices'})"))
+    raise EngineUnavailable(
+        sentence("explain", f"device {index} was asked for", "a CUDA device of this machine", f"name an architecture instead ({reason or 'fewer devices'})")
+    )
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _cuda_device(device: str) -> Device:
     index = int(device.partition(":")[2])
     if compiled.available() is None:
@@ -212,7 +221,12 @@ class Plan:
         library, inputs = gather(operation, "x", x, residual=residual)
         if self._library is not None and library is not self._library:
             raise ProblemError(
-                sentence(operation, f"x is a {library.name} array and the plan's weight a {self._library.name} array", "arrays of one library", "plan with weights of x's library")
+                sentence(
+                    operation,
+                    f"x is a {library.name} array and the plan's weight a {self._library.name} array",
+                    "arrays of one library",
+                    "plan with weights of x's library",
+                )
             )
         for name, operand in self._constants.items():
             same_device(operation, "x", inputs["x"], f"the plan's {name}", operand)
@@ -252,7 +266,9 @@ def named_words(operation: str, **words: Any) -> None:
     """Raise ProblemError unless each of these is a str or None."""
     for name, word in words.items():
         if word is not None and not isinstance(word, str):
-            raise ProblemError(sentence(operation, f"{name} is {shown(word)} of type {type(word).__name__}", "a name or None", f"pass {name}=None to have one chosen"))
+            raise ProblemError(
+                sentence(operation, f"{name} is {shown(word)} of type {type(word).__name__}", "a name or None", f"pass {name}=None to have one chosen")
+            )
 
 
 def check_inputs(problem: Problem, inputs: Operands) -> None:
@@ -270,7 +286,14 @@ def check_inputs(problem: Problem, inputs: Operands) -> None:
         remedy = "plan with residual=True, or pass none" if "residual" in inputs else "pass residual="
         raise ProblemError(sentence(operation, f"residual is {'given' if 'residual' in inputs else 'missing'}", "what was planned", remedy))
     if problem.residual:
-        matches(operation, "residual", inputs["residual"], problem.y_shape, problem.out_dtype, ", ".join(problem.layout).replace("C", "K").replace("H", "P").replace("W", "Q"))
+        matches(
+            operation,
+            "residual",
+            inputs["residual"],
+            problem.y_shape,
+            problem.out_dtype,
+            ", ".join(problem.layout).replace("C", "K").replace("H", "P").replace("W", "Q"),
+        )
 
 
 def execute(
@@ -289,8 +312,10 @@ def execute(
     bound = route(problem, x.device, engine, kernel, config.forced_engine())
     if plan is not None:
         plan._planned = bound
-    two = isinstance(problem, Pool2dProblem) and problem.return_indices
-    wanted = [("out", problem.out_dtype)] + ([("out[1]", problem.index_dtype)] if two else [])
+    wanted = [("out", problem.out_dtype)]
+    if isinstance(problem, Pool2dProblem) and problem.return_indices:
+        wanted.append(("out[1]", problem.index_dtype))
+    two = len(wanted) == 2
     if isinstance(problem, Pool2dProblem) and problem.weighting in WEIGHTINGS[:3] and "tap_weight" not in inputs:
         inputs = {**inputs, "tap_weight": tap_operand(problem, library, x)}
     axes = ", ".join("NPQK" if problem.layout == "NHWC" else "NKPQ").replace("K", "C" if isinstance(problem, Pool2dProblem) else "K")

@@ -66,7 +66,9 @@ def plan_conv2d(
     """
     library, constants = gather("plan_conv2d", "weight", weight, scale=scale, bias=bias)
     if not isinstance(residual, bool):
-        raise ProblemError(sentence("plan_conv2d", f"residual is of type {type(residual).__name__}", "True or False", "pass the array to each call: plan(x, residual=r)"))
+        raise ProblemError(
+            sentence("plan_conv2d", f"residual is of type {type(residual).__name__}", "True or False", "pass the array to each call: plan(x, residual=r)")
+        )
     wanted = dtype_name("plan_conv2d", "dtype", dtype) or constants["weight"].dtype
     options = conv_options(
         "plan_conv2d",
@@ -84,7 +86,9 @@ def plan_conv2d(
     return Plan(problem, library, packed("plan_conv2d", library, constants), engine, kernel)
 
 
-def plan_pool2d(x_shape: Any, window: Any, kind: str, *, dtype: Any, weights: Any = None, engine: str | None = None, kernel: str | None = None, **options: Any) -> Plan:
+def plan_pool2d(
+    x_shape: Any, window: Any, kind: str, *, dtype: Any, weights: Any = None, engine: str | None = None, kernel: str | None = None, **options: Any
+) -> Plan:
     """Return a Plan that pools inputs of one shape: `y = plan(x)`, or (y, indices) with return_indices=True.
 
     Parameters

@@ -72,7 +72,22 @@ def max_pool2d(
     >>> atrous.max_pool2d(x, 2)[0, :, :, 0].tolist()
     [[5.0, 7.0], [13.0, 15.0]]
     """
-    return run_pool("max_pool2d", x, window, "max", out, stream, engine, nan=nan, return_indices=return_indices, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode, layout=layout)
+    return run_pool(
+        "max_pool2d",
+        x,
+        window,
+        "max",
+        out,
+        stream,
+        engine,
+        nan=nan,
+        return_indices=return_indices,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        ceil_mode=ceil_mode,
+        layout=layout,
+    )
 
 
 def avg_pool2d(
@@ -139,7 +154,22 @@ def avg_pool2d(
     >>> atrous.avg_pool2d(x, 2)[0, :, :, 0].tolist()
     [[2.5, 4.5], [10.5, 12.5]]
     """
-    return run_pool("avg_pool2d", x, window, "avg", out, stream, engine, count_include_pad=count_include_pad, divisor=divisor, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode, layout=layout)
+    return run_pool(
+        "avg_pool2d",
+        x,
+        window,
+        "avg",
+        out,
+        stream,
+        engine,
+        count_include_pad=count_include_pad,
+        divisor=divisor,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        ceil_mode=ceil_mode,
+        layout=layout,
+    )
 
 
 def lp_pool2d(
@@ -202,7 +232,9 @@ def lp_pool2d(
     >>> float(atrous.lp_pool2d(x, (1, 2))[0, 0, 0, 0])
     424.25
     """
-    return run_pool("lp_pool2d", x, window, "lp", out, stream, engine, power=p, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode, layout=layout)
+    return run_pool(
+        "lp_pool2d", x, window, "lp", out, stream, engine, power=p, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode, layout=layout
+    )
 
 
 def l2_pool2d(
@@ -262,7 +294,9 @@ def l2_pool2d(
     >>> float(atrous.l2_pool2d(x, (1, 2))[0, 0, 0, 0])
     5.0
     """
-    return run_pool("l2_pool2d", x, window, "lp", out, stream, engine, power=2.0, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode, layout=layout)
+    return run_pool(
+        "l2_pool2d", x, window, "lp", out, stream, engine, power=2.0, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode, layout=layout
+    )
 
 
 def rms_pool2d(

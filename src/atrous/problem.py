@@ -4,101 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from . import arguments as arg
-from .casestring import format_case, split_case
+from .casestring import split_case
 from .errors import ProblemError, UnsupportedProblem, sentence
-from .geometry import AxisPadding, arithmetic, axis_output, axis_pads, dilated_extent, first_empty_window
+from .geometry import AxisPadding, axis_pads
+from .window import WindowGeometry
 
 WEIGHT_LAYOUT = {"NHWC": "KRSC", "NCHW": "KCRS"}
-
-
-@dataclass(frozen=True)
-class WindowGeometry:
-    """Sizes, window and padding that convolution and pooling share; see `atrous.geometry` for the letters."""
-
-    n: int
-    h: int
-    w: int
-    c: int
-    r: int
-    s: int
-    stride: tuple[int, int]
-    dilation: tuple[int, int]
-    pads: tuple[int, int, int, int]  # top, bottom, left, right; negative crops
-
-    _operation = "window"
-    _ceil = False
-
-    @cached_property
-    def p(self) -> int:
-        """Output rows."""
-        return axis_output(self.h, self.r, self.stride[0], self.dilation[0], self.pads[:2], self._ceil)
-
-    @cached_property
-    def q(self) -> int:
-        """Output columns."""
-        return axis_output(self.w, self.s, self.stride[1], self.dilation[1], self.pads[2:], self._ceil)
-
-    def _check_window(self) -> None:
-        for axis, size, kernel, stride, dilation, pads, outputs in (
-            ("rows", self.h, self.r, self.stride[0], self.dilation[0], self.pads[:2], self.p),
-            ("columns", self.w, self.s, self.stride[1], self.dilation[1], self.pads[2:], self.q),
-        ):
-            if size < 1 or size + min(0, pads[0]) + min(0, pads[1]) < 1:
-                raise ProblemError(
-                    sentence(self._operation, f"x has {size} {axis} and padding {pads}", "at least one cell left", "pass a larger x or crop less")
-                )
-            padded = size + sum(pads)
-            if max(padded, outputs, dilated_extent(kernel, dilation), max(map(abs, pads))) >= 2**31:
-                raise ProblemError(
-                    sentence(
-                        self._operation,
-                        f"the {axis} count {size} cells, padding {pads}, a window of {dilated_extent(kernel, dilation)} and {outputs} outputs",
-                        "each, and the padded sum, below 2^31",
-                        "pad less, or use a smaller window or less dilation",
-                    )
-                )
-            if outputs < 1:
-                raise ProblemError(
-                    sentence(
-                        self._operation,
-                        f"the window spans {dilated_extent(kernel, dilation)} {axis} (kernel {kernel}, dilation {dilation}) and the padded input has"
-                        f" {size + sum(pads)}: {arithmetic(size, kernel, stride, dilation, pads)}",
-                        "an output of at least 1",
-                        "use a smaller window, less dilation or more padding",
-                    )
-                )
-        if self.c < 1:
-            raise ProblemError(sentence(self._operation, f"x has {self.c} channels", "at least 1", "pass an x with channels"))
-        for name, shape in (("x", self.x_shape), ("y", getattr(self, "y_shape"))):
-            if math.prod(shape) >= 2**60:
-                raise ProblemError(sentence(self._operation, f"{name} has shape {shape}", "fewer than 2^60 elements (offsets are 64-bit)", "split the batch"))
-
-    def empty_window(self) -> tuple[str, int] | None:
-        """Return the axis and index of the first window that lies wholly in padding, or None."""
-        for axis, size, kernel, stride, dilation, (low, high), outputs in (
-            ("rows", self.h, self.r, self.stride[0], self.dilation[0], self.pads[:2], self.p),
-            ("columns", self.w, self.s, self.stride[1], self.dilation[1], self.pads[2:], self.q),
-        ):
-            output = first_empty_window(size + min(0, high), kernel, stride, dilation, low, outputs)
-            if output is not None:
-                return axis, output
-        return None
-
-    def _shape(self, rows: int, columns: int, channels: int) -> tuple[int, int, int, int]:
-        layout = getattr(self, "layout")
-        return (self.n, rows, columns, channels) if layout == "NHWC" else (self.n, channels, rows, columns)
-
-    @property
-    def x_shape(self) -> tuple[int, int, int, int]:
-        """Shape of x in this problem's layout."""
-        return self._shape(self.h, self.w, self.c)
-
-    def __str__(self) -> str:
-        return format_case(self)
 
 
 @dataclass(frozen=True)
@@ -120,7 +34,9 @@ class Conv2dProblem(WindowGeometry):
     zero_point: int = 0  # of x, int8 and uint8 only; padding holds it too
     out_zero_point: int = 0  # of y, int8 and uint8 only
 
-    _operation = "conv2d"
+    @property
+    def _operation(self) -> str:
+        return "conv2d"
 
     def __post_init__(self) -> None:
         arg.one_of(self._operation, "layout", self.layout, arg.LAYOUTS)
@@ -143,11 +59,18 @@ class Conv2dProblem(WindowGeometry):
         arg.one_of(name, "precision", self.precision, arg.PRECISIONS)
         if self.precision != "float32" and self.dtype != "float32":
             raise ProblemError(
-                sentence(name, f"precision is {self.precision!r} and x is {self.dtype}", "precision only with float32 arrays", "drop precision= or pass float32 arrays")
+                sentence(
+                    name,
+                    f"precision is {self.precision!r} and x is {self.dtype}",
+                    "precision only with float32 arrays",
+                    "drop precision= or pass float32 arrays",
+                )
             )
         for operand, dtype in (("scale", self.scale), ("bias", self.bias)):
             if dtype is not None:
-                arg.one_of(name, f"dtype of {operand}", dtype, arg.FLOAT_DTYPES if floating else (*arg.FLOAT_DTYPES, "int32"), f"convert {operand} to one of these")
+                arg.one_of(
+                    name, f"dtype of {operand}", dtype, arg.FLOAT_DTYPES if floating else (*arg.FLOAT_DTYPES, "int32"), f"convert {operand} to one of these"
+                )
         ranges = {"int8": (-128, 127), "uint8": (0, 255)}
         for word, value, dtype in (("zero_point", self.zero_point, self.dtype), ("out_zero_point", self.out_zero_point, self.out_dtype)):
             low, high = ranges.get(dtype, (0, 0))
@@ -259,6 +182,17 @@ class Pool2dProblem(WindowGeometry):
     normalize: str = "valid"  # weighted
 
     KINDS = ("max", "avg", "lp", "rms", "weighted")
+    #: option -> the one kind it belongs to
+    _OPTION_OF: ClassVar[dict[str, str]] = {
+        "nan": "max",
+        "return_indices": "max",
+        "count_include_pad": "avg",
+        "divisor": "avg",
+        "power": "lp",
+        "weighting": "weighted",
+        "sigma": "weighted",
+        "normalize": "weighted",
+    }
 
     def __post_init__(self) -> None:
         name = self._operation
@@ -269,7 +203,7 @@ class Pool2dProblem(WindowGeometry):
         arg.one_of(name, "normalize", self.normalize, arg.NORMALIZATIONS)
         if self.kind == "weighted":
             arg.one_of(name, "weights", self.weighting, arg.WEIGHTINGS)
-        for word, allowed in (("nan", "max"), ("return_indices", "max"), ("count_include_pad", "avg"), ("divisor", "avg"), ("power", "lp"), ("weighting", "weighted"), ("sigma", "weighted"), ("normalize", "weighted")):  # fmt: skip
+        for word, allowed in self._OPTION_OF.items():
             default = next(f.default for f in fields(self) if f.name == word)
             if self.kind != allowed and getattr(self, word) != default:
                 said = {"power": "p", "weighting": "weights"}.get(word, word)
@@ -283,16 +217,21 @@ class Pool2dProblem(WindowGeometry):
         self._check_window()
         if self.kind != "max" and self.dtype not in arg.FLOAT_DTYPES:
             raise UnsupportedProblem(
-                sentence(name, f"x is {self.dtype}", f"one of {', '.join(arg.FLOAT_DTYPES)} (the mean of integers is no integer)", "cast x first; only max_pool2d takes int8 and uint8")
+                sentence(
+                    name,
+                    f"x is {self.dtype}",
+                    f"one of {', '.join(arg.FLOAT_DTYPES)} (the mean of integers is no integer)",
+                    "cast x first; only max_pool2d takes int8 and uint8",
+                )
             )
         self._check_empty()
 
     @property
-    def _operation(self) -> str:  # type: ignore[override]
+    def _operation(self) -> str:
         return {"weighted": "weighted_avg_pool2d"}.get(self.kind, f"{self.kind}_pool2d")
 
     @property
-    def _ceil(self) -> bool:  # type: ignore[override]
+    def _ceil(self) -> bool:
         return self.ceil_mode
 
     def _check_empty(self) -> None:
@@ -341,9 +280,11 @@ class Pool2dProblem(WindowGeometry):
         if taps is None:
             for word, value, given in (("stride", strides, stride is not None), ("padding", padding, any(pads)), ("dilation", dilations, dilations != (1, 1))):
                 if given:
-                    raise ProblemError(sentence(name, f"window is 'global' and {word} is {arg.shown(value)}", f"no {word} (there is one window)", f"drop {word}="))
+                    raise ProblemError(
+                        sentence(name, f"window is 'global' and {word} is {arg.shown(value)}", f"no {word} (there is one window)", f"drop {word}=")
+                    )
         for word in ("divisor", "sigma", "power"):
-            if word == "power" and word in options or options.get(word) is not None:
+            if (word == "power" and word in options) or options.get(word) is not None:
                 options[word] = arg.number(name, {"power": "p"}.get(word, word), options[word])
         return cls(
             n=x["N"], h=x["H"], w=x["W"], c=x["C"], r=size[0], s=size[1], stride=strides, dilation=dilations, pads=pads,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from . import arguments as arg
-from .choose import Explanation, Problem, explain_case
+from .choose import Explanation, explain_case
 from .errors import ProblemError, sentence
 from .geometry import arithmetic, axis_output, axis_pads
 from .interop import library_of
@@ -57,7 +57,7 @@ def output_size(size: int, kernel: int, *, stride: int = 1, padding: Any = "vali
     return outputs
 
 
-def explain(case_or_plan: str | Problem | Plan, device: str | int | None = None) -> Explanation:
+def explain(case_or_plan: Any, device: Any = None) -> Explanation:
     """Return which kernel takes a problem and why each other one declines, as text with `.rows`.
 
     Parameters

@@ -85,7 +85,9 @@ def weighted_avg_pool2d(
     if named:
         arg.one_of("weighted_avg_pool2d", "weights", weights, arg.WEIGHTINGS[:3])
     if sigma is not None and not (named and weights == "gaussian"):
-        raise ProblemError(sentence("weighted_avg_pool2d", f"sigma is {arg.shown(sigma)} and weights are not 'gaussian'", "sigma only with 'gaussian'", "drop sigma="))
+        raise ProblemError(
+            sentence("weighted_avg_pool2d", f"sigma is {arg.shown(sigma)} and weights are not 'gaussian'", "sigma only with 'gaussian'", "drop sigma=")
+        )
     library, inputs = gather("weighted_avg_pool2d", "x", x)
     options = dict(weighting=weights if named else "custom", sigma=sigma, normalize=normalize, stride=stride, padding=padding, dilation=dilation)
     options |= dict(ceil_mode=ceil_mode, layout=layout)
@@ -105,12 +107,21 @@ def custom_taps(problem: Pool2dProblem, library: Library, inputs: Operands, tabl
     else:
         if library_of(operation, "weights", table) is not library:
             raise ProblemError(
-                sentence(operation, f"weights is of type {type(table).__name__} and x is a {library.name} array", f"nested lists or a {library.name} array", "convert weights")
+                sentence(
+                    operation,
+                    f"weights is of type {type(table).__name__} and x is a {library.name} array",
+                    f"nested lists or a {library.name} array",
+                    "convert weights",
+                )
             )
         taps = library.operand(operation, "weights", table)
         same_device(operation, "x", inputs["x"], "weights", taps)
     if taps.shape != (problem.r, problem.s):
-        raise ProblemError(sentence(operation, f"weights has shape {taps.shape}", f"({problem.r}, {problem.s}), one number a tap", "reshape weights or change the window"))
+        raise ProblemError(
+            sentence(operation, f"weights has shape {taps.shape}", f"({problem.r}, {problem.s}), one number a tap", "reshape weights or change the window")
+        )
     if taps.dtype != tap_dtype(problem):
-        raise ProblemError(sentence(operation, f"weights has dtype {taps.dtype} and x {problem.dtype}", tap_dtype(problem), f"convert weights to {tap_dtype(problem)}"))
+        raise ProblemError(
+            sentence(operation, f"weights has dtype {taps.dtype} and x {problem.dtype}", tap_dtype(problem), f"convert weights to {tap_dtype(problem)}")
+        )
     return packed(operation, library, {"weights": taps})["weights"]

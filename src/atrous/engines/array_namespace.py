@@ -122,7 +122,7 @@ class StridedNamespace(Namespace):
         return (bits | inexact.astype(xp.uint32)).view(xp.float32)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _numpy_dtype(name: str) -> Any:
     numpy = importlib.import_module("numpy")
     if name == "bfloat16":
@@ -130,7 +130,7 @@ def _numpy_dtype(name: str) -> Any:
     return numpy.dtype(name)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _of_type(kind: type) -> Namespace | None:
     root = kind.__module__.partition(".")[0]
     return StridedNamespace(importlib.import_module(root)) if root in ("numpy", "cupy") else None
