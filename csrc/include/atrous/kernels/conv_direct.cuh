@@ -208,18 +208,20 @@ struct DirectLoader {
 
   __device__ __forceinline__ void load(const ConvArguments& a, const DirectBlock<Index>& block, const Shared& shared) {
     const T* x = static_cast<const T*>(a.x);  // [N, H, W, C] by x_stride
-    load_x(shared, [&](T& value, const InputPixel<Index>& window, const TapPlace<Index>& tap) {
-      const int h = add_wrapped(window.h, tap.h), w = window.w + tap.w;
-      value = padding_cell<T>(a.x_zero_point);
-      if (is_inside(h, a.h) & is_inside(w, a.w)) value = x[cell_offset(a, window, tap, h, w)];
-    });
-    // A pass of its own, so that the usual one is free of branches.
     const PaddingMode mode = static_cast<PaddingMode>(a.padding_mode);
-    if (mode != PaddingMode::kZeros) {
+    if (mode == PaddingMode::kZeros) {  // apart from the rest, so that the usual way is free of branches
       load_x(shared, [&](T& value, const InputPixel<Index>& window, const TapPlace<Index>& tap) {
         const int h = add_wrapped(window.h, tap.h), w = window.w + tap.w;
-        if (tap.h == kNoTap || (is_inside(h, a.h) & is_inside(w, a.w))) return;
-        value = x[cell_offset(a, window, tap, source_coordinate(mode, h, a.h), source_coordinate(mode, w, a.w))];
+        value = padding_cell<T>(a.x_zero_point);
+        if (is_inside(h, a.h) & is_inside(w, a.w)) value = x[cell_offset(a, window, tap, h, w)];
+      });
+    } else {
+      load_x(shared, [&](T& value, const InputPixel<Index>& window, const TapPlace<Index>& tap) {
+        value = padding_cell<T>(a.x_zero_point);
+        if (tap.h == kNoTap) return;
+        const int h = source_coordinate(mode, window.h + tap.h, a.h);
+        const int w = source_coordinate(mode, window.w + tap.w, a.w);
+        value = x[cell_offset(a, window, tap, h, w)];
       });
     }
     load_weight(a, block, shared);
