@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import atrous
 import numpy as np
 from bad_calls_rows import POOLS, Evil, Row
+
+import atrous
 
 #: what is no integer, wherever one is wanted: name, value, words of the refusal
 NO_INTEGER: list[tuple[str, Any, tuple[str, ...]]] = [
@@ -120,8 +121,18 @@ def numbers() -> list[Row]:
         rows += table(CONVOLUTIONS, argument, NO_INTEGER + [STRING, ("pair", (1, 1), ("(1, 1)", "tuple", "integer"))])
     rows += table(CONVOLUTIONS, "groups", [NO_COUNT[0], NO_COUNT[1]])
     pools = (*POOLS, "plan_pool2d")
-    rows += table(pools, "window", [(n, v, w[:-1] if n in ("float", "fraction", "nan", "infinity", "numpy float", "complex", "bytes", "dict", "set", "evil") else w) for n, v, w in NO_INTEGER if n not in ("numpy bool", "array")])
-    rows += table(pools, "window", NO_COUNT + NO_PAIR + [("misspelt", "globall", ("'globall'", "'global'", "pair")), ("none", None, ("None", "'global'", "pair"))])
+    rows += table(
+        pools,
+        "window",
+        [
+            (n, v, w[:-1] if n in ("float", "fraction", "nan", "infinity", "numpy float", "complex", "bytes", "dict", "set", "evil") else w)
+            for n, v, w in NO_INTEGER
+            if n not in ("numpy bool", "array")
+        ],
+    )
+    rows += table(
+        pools, "window", NO_COUNT + NO_PAIR + [("misspelt", "globall", ("'globall'", "'global'", "pair")), ("none", None, ("None", "'global'", "pair"))]
+    )
     for argument in ("ceil_mode",):
         rows += table((*pools, "output_size"), argument, NO_FLAG)
     rows += table(("max_pool2d", "plan_pool2d"), "return_indices", NO_FLAG)
@@ -133,9 +144,15 @@ def numbers() -> list[Row]:
 
 def real_numbers() -> list[Row]:
     rows = table("lp_pool2d", "p", [*NO_NUMBER, ("none", None, ("None", "real number"))])
-    rows += table("lp_pool2d", "p", [("zero", 0, ("p is 0", "p > 0")), ("negative", -2.0, ("p is -2", "p > 0")), ("minus infinity", float("-inf"), ("p is -inf", "p > 0"))])
+    rows += table(
+        "lp_pool2d",
+        "p",
+        [("zero", 0, ("p is 0", "p > 0")), ("negative", -2.0, ("p is -2", "p > 0")), ("minus infinity", float("-inf"), ("p is -inf", "p > 0"))],
+    )
     rows += table("avg_pool2d", "divisor", NO_NUMBER)
-    rows += table("avg_pool2d", "divisor", [("zero", 0, ("divisor is 0", "not 0")), ("minus zero", -0.0, ("not 0",)), ("infinity", float("inf"), ("inf", "finite"))])
+    rows += table(
+        "avg_pool2d", "divisor", [("zero", 0, ("divisor is 0", "not 0")), ("minus zero", -0.0, ("not 0",)), ("infinity", float("inf"), ("inf", "finite"))]
+    )
     rows += table("weighted_avg_pool2d", "sigma", NO_NUMBER)
     sigmas = [("zero", 0.0, ("sigma is 0", "> 0")), ("negative", -1, ("sigma is -1", "> 0")), ("infinity", float("inf"), ("sigma is inf", "finite"))]
     rows += table("weighted_avg_pool2d", "sigma", sigmas)
@@ -171,36 +188,63 @@ def names() -> list[Row]:
     rows += table(CONVOLUTIONS, "padding_mode", [("constant", "constant", ("'constant'", "'zeros'")), ("none", None, ("None", "'zeros'"))])
     rows += table(CONVOLUTIONS, "precision", NO_WORD, "'float32'", "'tf32'", "'strict'")
     rows += table(CONVOLUTIONS, "precision", [("high", "high", ("'high'", "'tf32'")), ("none", None, ("None", "'tf32'"))])
-    rows += table(("max_pool2d", "plan_pool2d"), "nan", [*NO_WORD, ("policy misspelt", "omitt", ("'omitt'",)), ("none", None, ("None",))], "'propagate'", "'omit'")
+    rows += table(
+        ("max_pool2d", "plan_pool2d"), "nan", [*NO_WORD, ("policy misspelt", "omitt", ("'omitt'",)), ("none", None, ("None",))], "'propagate'", "'omit'"
+    )
     rows += table("weighted_avg_pool2d", "normalize", [*NO_WORD, ("none", None, ("None",))], "'valid'", "'full'")
     rows += table("plan_pool2d", "kind", [*NO_WORD, ("mean", "mean", ("'mean'",)), ("none", None, ("None",))], "'max'", "'weighted'")
     for function in (*WINDOWED, "conv plan", "pool plan"):
         if "plan" in function and " " in function:
             continue
         at = PROBLEM_NAMES.get(function, "")
-        rows += table(function, "engine", [("misspelt", "gpu", ("'gpu'", "'compiled'", "'arrays'")), ("upper case", "Arrays", ("'Arrays'", "'arrays'")), ("empty", "", ("''", "'arrays'"))], operation=at)
+        rows += table(
+            function,
+            "engine",
+            [("misspelt", "gpu", ("'gpu'", "'compiled'", "'arrays'")), ("upper case", "Arrays", ("'Arrays'", "'arrays'")), ("empty", "", ("''", "'arrays'"))],
+            operation=at,
+        )
         rows += table(function, "engine", [("number", 1, ("is 1", "int", "name")), ("list", ["arrays"], ("['arrays']", "list", "name"))], operation=at)
     for function in ("conv2d", *POOLS):
         at = PROBLEM_NAMES.get(function, "")
         for engine in ("compiled", "runtime"):
-            rows.append(Row(function, f"{engine} on a CPU", {"engine": engine}, (f"'{engine}'", "on cpu", "arrays, simulated", "cupy.asarray(x)"), operation=at))
+            rows.append(
+                Row(function, f"{engine} on a CPU", {"engine": engine}, (f"'{engine}'", "on cpu", "arrays, simulated", "cupy.asarray(x)"), operation=at)
+            )
         for name, stream in (("zero", 0), ("word", "default"), ("object", object()), ("bool", True)):
             rows.append(Row(function, f"stream {name} on a CPU", {"stream": stream}, ("stream is", "on the CPU", "no stream", "drop stream="), operation=at))
     for function in CONVOLUTIONS:
         rows += [
             Row(function, "kernel on arrays", {"kernel": "conv_direct"}, ("'conv_direct'", "'arrays'", "no kernels", "engine='simulated'"), operation="conv2d"),
-            Row(function, "kernel with engine arrays", {"kernel": "conv_direct", "engine": "arrays"}, ("'conv_direct'", "'arrays'", "kernel engine"), operation="conv2d"),
-            Row(function, "kernel misspelt", {"kernel": "conv_direkt", "engine": "simulated"}, ("'conv_direkt'", "'conv_direct'", "kernel=None"), operation="conv2d"),
+            Row(
+                function,
+                "kernel with engine arrays",
+                {"kernel": "conv_direct", "engine": "arrays"},
+                ("'conv_direct'", "'arrays'", "kernel engine"),
+                operation="conv2d",
+            ),
+            Row(
+                function,
+                "kernel misspelt",
+                {"kernel": "conv_direkt", "engine": "simulated"},
+                ("'conv_direkt'", "'conv_direct'", "kernel=None"),
+                operation="conv2d",
+            ),
             Row(function, "kernel empty", {"kernel": "", "engine": "simulated"}, ("''", "'conv_direct'"), operation="conv2d"),
             Row(function, "kernel a number", {"kernel": 7}, ("kernel is 7", "int", "name"), operation="conv2d"),
             Row(function, "kernel a list", {"kernel": []}, ("kernel is []", "list", "name"), operation="conv2d"),
             Row(function, "kernel of pooling", {"kernel": "pool", "engine": "simulated"}, ("'pool'", "'conv_direct'"), operation="conv2d"),
             Row(
-                function, "kernel declines", {"kernel": "conv_pointwise", "engine": "simulated"},
-                ("conv_pointwise declines: the filter is 3x3", "1x1", "a problem"), atrous.UnsupportedProblem, operation="conv2d",
+                function,
+                "kernel declines",
+                {"kernel": "conv_pointwise", "engine": "simulated"},
+                ("conv_pointwise declines: the filter is 3x3", "1x1", "a problem"),
+                atrous.UnsupportedProblem,
+                operation="conv2d",
             ),
-        ]  # fmt: skip
-    rows.append(Row("plan_pool2d", "kernel of convolution", {"kernel": "conv_direct", "engine": "simulated"}, ("'conv_direct'", "'pool'"), operation="max_pool2d"))
+        ]
+    rows.append(
+        Row("plan_pool2d", "kernel of convolution", {"kernel": "conv_direct", "engine": "simulated"}, ("'conv_direct'", "'pool'"), operation="max_pool2d")
+    )
     return rows
 
 

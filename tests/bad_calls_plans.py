@@ -5,11 +5,12 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-import atrous
 import numpy as np
 from bad_calls_arrays import Producer, dtypes, no_arrays
 from bad_calls_numbers import NO_COUNT, NO_INTEGER, STRING, table
 from bad_calls_rows import BASES, Evil, Row, filters, floats, image
+
+import atrous
 
 #: what is no shape of four sizes: name, value, words
 NO_SHAPE: list[tuple[str, Any, tuple[str, ...]]] = [
@@ -37,53 +38,141 @@ def torch() -> Any:
     return importlib.import_module("torch")
 
 
+PLANS = [
+    Row("plan_conv2d", "weight none", {"weight": None}, ("weight is of type NoneType", "an array")),
+    Row("plan_conv2d", "bias another library", lambda given: {"bias": Producer(floats(4))}, ("weight is a NumPy array", "bias is a", "convert bias to NumPy")),
+    Row("plan_conv2d", "residual an array", lambda given: {"residual": floats(1, 3, 4, 4)}, ("residual", "ndarray", "True or False")),
+    Row(
+        "plan_conv2d",
+        "too many elements",
+        {"x_shape": (2**20, 2**20, 2**20, 4)},
+        ("x has shape (1048576, 1048576, 1048576, 4)", "2^60 elements"),
+        operation="conv2d",
+    ),
+    Row(
+        "plan_conv2d",
+        "too many outputs",
+        {"x_shape": (2**30, 2**14, 2**14, 1), "weight": floats(32, 1, 1, 1)},
+        ("y has shape (1073741824, 16384, 16384, 32)", "2^60 elements"),
+        operation="conv2d",
+    ),
+    Row("plan_conv2d", "dtype misspelt", {"dtype": "float23"}, ("dtype is 'float23'", "float32", "one of these names")),
+    Row("plan_conv2d", "dtype of numpy that none takes", {"dtype": np.int16}, ("dtype is", "int16", "float32")),
+    Row("plan_conv2d", "dtype not weight's", {"dtype": "float16"}, ("weight has dtype float32", "expected float16", "convert weight")),
+    Row("plan_pool2d", "too many elements", {"x_shape": (2**31 - 1,) * 4}, ("x has shape", "2^60 elements"), operation="max_pool2d"),
+    Row("plan_pool2d", "dtype none", {"dtype": None}, ("dtype is None", "float32", "inputs to come")),
+    Row("plan_pool2d", "dtype misspelt", {"dtype": "f4"}, ("dtype is 'f4'", "float32")),
+    Row("plan_pool2d", "dtype object", {"dtype": object}, ("dtype is <class 'object'>", "float32")),
+    Row("plan_pool2d", "dtype evil", {"dtype": Evil()}, ("dtype is", "Evil", "float32")),
+    Row("plan_pool2d", "dtype int32", {"dtype": "int32"}, ("dtype of x is 'int32'", "'float16'"), operation="max_pool2d"),
+    Row("plan_pool2d", "average of int8", {"dtype": "int8", "kind": "avg"}, ("x is int8", "float16", "cast x"), atrous.UnsupportedProblem, "avg_pool2d"),
+    Row("plan_pool2d", "option misspelt", {"strides": 2}, ("'strides'", "stride", "correct the name")),
+    Row("plan_pool2d", "option of nothing", {"weighting": "gaussian"}, ("'weighting'", "correct the name")),
+    Row("plan_pool2d", "weights of max", {"weights": "gaussian"}, ("weights is 'gaussian'", "'max'", "only with kind 'weighted'")),
+    Row("plan_pool2d", "weights an array of max", {"weights": floats(2, 2)}, ("weights is array(", "'max'")),
+    Row("plan_pool2d", "weights a table", {"kind": "weighted", "weights": [[1, 1], [1, 1]]}, ("weights is [[1, 1], [1, 1]]", "'gaussian'")),
+    Row("plan_pool2d", "weights an array", {"kind": "weighted", "weights": floats(2, 2)}, ("weights is array(", "'gaussian'")),
+    Row("plan_pool2d", "weights empty", {"kind": "weighted", "weights": ""}, ("weights is ''", "'gaussian'")),
+    Row("plan_pool2d", "p of max", {"p": 3.0}, ("p is 3.0", "'max'", "only with kind 'lp'")),
+    Row("plan_pool2d", "p of l2", {"kind": "l2", "p": 3.0}, ("p is 3.0", "'l2'", "only with kind 'lp'")),
+    Row("plan_pool2d", "p none", {"kind": "lp", "p": None}, ("p is None", "real number")),
+    Row("plan_pool2d", "p zero", {"kind": "lp", "p": 0}, ("p is 0", "p > 0"), operation="lp_pool2d"),
+    Row("plan_pool2d", "sigma of max", {"sigma": 1.0}, ("sigma is 1.0", "only in weighted pooling", "drop sigma="), operation="max_pool2d"),
+    Row("plan_pool2d", "divisor of max", {"divisor": 2.0}, ("divisor is 2.0", "only in avg pooling"), operation="max_pool2d"),
+    Row("plan_pool2d", "nan of avg", {"kind": "avg", "nan": "omit"}, ("nan is 'omit'", "only in max pooling"), operation="avg_pool2d"),
+    Row("plan_pool2d", "indices of avg", {"kind": "avg", "return_indices": True}, ("return_indices is True", "only in max pooling"), operation="avg_pool2d"),
+    Row("plan_pool2d", "normalize of lp", {"kind": "lp", "normalize": "full"}, ("normalize is 'full'", "only in weighted pooling"), operation="lp_pool2d"),
+    Row(
+        "plan_pool2d",
+        "include pad of rms",
+        {"kind": "rms", "count_include_pad": True},
+        ("count_include_pad is True", "only in avg pooling"),
+        operation="rms_pool2d",
+    ),
+    Row("plan_pool2d", "window in padding", {"padding": 2}, ("window 0 along the rows", "a real cell"), operation="max_pool2d"),
+    Row("plan_pool2d", "global with a stride", {"window": "global", "stride": 2}, ("'global'", "stride is")),
+    Row("plan_pool2d", "kernel on arrays", {"kernel": "pool"}, ("'pool'", "'arrays'", "no kernels"), operation="max_pool2d"),
+]
+
+
 def making() -> list[Row]:
     rows = [Row(function, f"x_shape {name}", {"x_shape": value}, words) for function in ("plan_conv2d", "plan_pool2d") for name, value, words in NO_SHAPE]
     for function, at in (("conv for_input", "conv2d"), ("pool for_input", "max_pool2d")):
         rows += [Row(function, f"x_shape {name}", {"x_shape": value}, words, operation=at) for name, value, words in NO_SHAPE]
         rows.append(Row(function, "x_shape too small", {"x_shape": (1, 1, 6, 4)}, ("rows", "floor((1 + 0 + 0 - "), operation=at))
         rows.append(Row(function, "x_shape no channels", {"x_shape": (1, 5, 6, 0)}, ("0",), operation=at))
-    rows.append(Row("conv for_input", "x_shape of other channels", {"x_shape": (1, 7, 7, 5)}, ("weight has shape (4, 3, 3, 4)", "x has C = 5"), operation="conv2d"))
+    rows.append(
+        Row("conv for_input", "x_shape of other channels", {"x_shape": (1, 7, 7, 5)}, ("weight has shape (4, 3, 3, 4)", "x has C = 5"), operation="conv2d")
+    )
     rows += no_arrays("weight", ("plan_conv2d",)) + no_arrays("bias", ("plan_conv2d",)) + no_arrays("scale", ("plan_conv2d",))
     rows += dtypes("weight", (4, 3, 3, 4), ("plan_conv2d",))
-    rows += [
-        Row("plan_conv2d", "weight none", {"weight": None}, ("weight is of type NoneType", "an array")),
-        Row("plan_conv2d", "bias another library", lambda given: {"bias": Producer(floats(4))}, ("weight is a NumPy array", "bias is a", "convert bias to NumPy")),
-        Row("plan_conv2d", "residual an array", lambda given: {"residual": floats(1, 3, 4, 4)}, ("residual", "ndarray", "True or False")),
-        Row("plan_conv2d", "too many elements", {"x_shape": (2**20, 2**20, 2**20, 4)}, ("x has shape (1048576, 1048576, 1048576, 4)", "2^60 elements"), operation="conv2d"),
-        Row("plan_conv2d", "too many outputs", {"x_shape": (2**30, 2**14, 2**14, 1), "weight": floats(32, 1, 1, 1)}, ("y has shape (1073741824, 16384, 16384, 32)", "2^60 elements"), operation="conv2d"),
-        Row("plan_conv2d", "dtype misspelt", {"dtype": "float23"}, ("dtype is 'float23'", "float32", "one of these names")),
-        Row("plan_conv2d", "dtype of numpy that none takes", {"dtype": np.int16}, ("dtype is", "int16", "float32")),
-        Row("plan_conv2d", "dtype not weight's", {"dtype": "float16"}, ("weight has dtype float32", "expected float16", "convert weight")),
-        Row("plan_pool2d", "too many elements", {"x_shape": (2**31 - 1,) * 4}, ("x has shape", "2^60 elements"), operation="max_pool2d"),
-        Row("plan_pool2d", "dtype none", {"dtype": None}, ("dtype is None", "float32", "inputs to come")),
-        Row("plan_pool2d", "dtype misspelt", {"dtype": "f4"}, ("dtype is 'f4'", "float32")),
-        Row("plan_pool2d", "dtype object", {"dtype": object}, ("dtype is <class 'object'>", "float32")),
-        Row("plan_pool2d", "dtype evil", {"dtype": Evil()}, ("dtype is", "Evil", "float32")),
-        Row("plan_pool2d", "dtype int32", {"dtype": "int32"}, ("dtype of x is 'int32'", "'float16'"), operation="max_pool2d"),
-        Row("plan_pool2d", "average of int8", {"dtype": "int8", "kind": "avg"}, ("x is int8", "float16", "cast x"), atrous.UnsupportedProblem, "avg_pool2d"),
-        Row("plan_pool2d", "option misspelt", {"strides": 2}, ("'strides'", "stride", "correct the name")),
-        Row("plan_pool2d", "option of nothing", {"weighting": "gaussian"}, ("'weighting'", "correct the name")),
-        Row("plan_pool2d", "weights of max", {"weights": "gaussian"}, ("weights is 'gaussian'", "'max'", "only with kind 'weighted'")),
-        Row("plan_pool2d", "weights an array of max", {"weights": floats(2, 2)}, ("weights is array(", "'max'")),
-        Row("plan_pool2d", "weights a table", {"kind": "weighted", "weights": [[1, 1], [1, 1]]}, ("weights is [[1, 1], [1, 1]]", "'gaussian'")),
-        Row("plan_pool2d", "weights an array", {"kind": "weighted", "weights": floats(2, 2)}, ("weights is array(", "'gaussian'")),
-        Row("plan_pool2d", "weights empty", {"kind": "weighted", "weights": ""}, ("weights is ''", "'gaussian'")),
-        Row("plan_pool2d", "p of max", {"p": 3.0}, ("p is 3.0", "'max'", "only with kind 'lp'")),
-        Row("plan_pool2d", "p of l2", {"kind": "l2", "p": 3.0}, ("p is 3.0", "'l2'", "only with kind 'lp'")),
-        Row("plan_pool2d", "p none", {"kind": "lp", "p": None}, ("p is None", "real number")),
-        Row("plan_pool2d", "p zero", {"kind": "lp", "p": 0}, ("p is 0", "p > 0"), operation="lp_pool2d"),
-        Row("plan_pool2d", "sigma of max", {"sigma": 1.0}, ("sigma is 1.0", "only in weighted pooling", "drop sigma="), operation="max_pool2d"),
-        Row("plan_pool2d", "divisor of max", {"divisor": 2.0}, ("divisor is 2.0", "only in avg pooling"), operation="max_pool2d"),
-        Row("plan_pool2d", "nan of avg", {"kind": "avg", "nan": "omit"}, ("nan is 'omit'", "only in max pooling"), operation="avg_pool2d"),
-        Row("plan_pool2d", "indices of avg", {"kind": "avg", "return_indices": True}, ("return_indices is True", "only in max pooling"), operation="avg_pool2d"),
-        Row("plan_pool2d", "normalize of lp", {"kind": "lp", "normalize": "full"}, ("normalize is 'full'", "only in weighted pooling"), operation="lp_pool2d"),
-        Row("plan_pool2d", "include pad of rms", {"kind": "rms", "count_include_pad": True}, ("count_include_pad is True", "only in avg pooling"), operation="rms_pool2d"),
-        Row("plan_pool2d", "window in padding", {"padding": 2}, ("window 0 along the rows", "a real cell"), operation="max_pool2d"),
-        Row("plan_pool2d", "global with a stride", {"window": "global", "stride": 2}, ("'global'", "stride is")),
-        Row("plan_pool2d", "kernel on arrays", {"kernel": "pool"}, ("'pool'", "'arrays'", "no kernels"), operation="max_pool2d"),
-    ]  # fmt: skip
-    return rows
+    return rows + PLANS
+
+
+CALLS = [
+    Row(
+        "conv plan",
+        "x torch",
+        lambda given: {"x": torch().ones(1, 5, 6, 4)},
+        ("x is a torch array", "the plan's weight a NumPy array"),
+        operation="conv2d",
+        needs="torch",
+    ),
+    Row(
+        "conv plan",
+        "x requires grad",
+        lambda given: {"x": torch().ones(1, 5, 6, 4, requires_grad=True)},
+        ("x requires a gradient", "x.detach()"),
+        operation="conv2d",
+        needs="torch",
+    ),
+    Row(
+        "conv plan",
+        "x of another library",
+        lambda given: {"x": Producer(image())},
+        ("x is a bad_calls_arrays array", "the plan's weight a NumPy array"),
+        operation="conv2d",
+    ),
+    Row(
+        "conv plan",
+        "residual unasked",
+        lambda given: {"residual": floats(1, 3, 4, 4)},
+        ("residual is given", "what was planned", "residual=True"),
+        operation="conv2d",
+    ),
+    Row(
+        "pool plan",
+        "residual of a pooling",
+        lambda given: {"residual": floats(1, 2, 3, 4)},
+        ("residual is given", "no residual in a pooling", "drop residual="),
+        operation="max_pool2d",
+    ),
+    Row("residual plan", "residual missing", {"residual": None}, ("residual is missing", "what was planned", "pass residual="), operation="conv2d"),
+    Row(
+        "residual plan",
+        "residual of another shape",
+        {"residual": floats(1, 3, 3, 4)},
+        ("residual has shape (1, 3, 3, 4)", "(1, 3, 4, 4) (N, P, Q, K)"),
+        operation="conv2d",
+    ),
+    Row(
+        "residual plan",
+        "residual of another dtype",
+        {"residual": floats(1, 3, 4, 4, dtype="float16")},
+        ("residual has dtype float16", "expected float32"),
+        operation="conv2d",
+    ),
+    Row("residual plan", "residual a list", {"residual": [1]}, ("residual is of type list",), operation="conv2d"),
+    Row(
+        "residual plan",
+        "residual torch",
+        lambda given: {"residual": torch().ones(1, 3, 4, 4)},
+        ("x is a NumPy array", "residual is a torch array"),
+        operation="conv2d",
+        needs="torch",
+    ),
+    Row("residual plan", "out residual turned", lambda given: {"out": given["residual"][:, ::-1]}, ("out shares memory with residual",), operation="conv2d"),
+]
 
 
 def calling() -> list[Row]:
@@ -111,21 +200,7 @@ def calling() -> list[Row]:
             row("out a list", {"out": []}, "out is of type list"),
             row("out torch", lambda given, s=shape: {"out": torch().zeros(*s)}, "x is a NumPy array", "out is a torch array", needs="torch"),
         ]
-    grad = ("x requires a gradient", "x.detach()")
-    rows += [
-        Row("conv plan", "x torch", lambda given: {"x": torch().ones(1, 5, 6, 4)}, ("x is a torch array", "the plan's weight a NumPy array"), operation="conv2d", needs="torch"),
-        Row("conv plan", "x requires grad", lambda given: {"x": torch().ones(1, 5, 6, 4, requires_grad=True)}, grad, operation="conv2d", needs="torch"),
-        Row("conv plan", "x of another library", lambda given: {"x": Producer(image())}, ("x is a bad_calls_arrays array", "the plan's weight a NumPy array"), operation="conv2d"),
-        Row("conv plan", "residual unasked", lambda given: {"residual": floats(1, 3, 4, 4)}, ("residual is given", "what was planned", "residual=True"), operation="conv2d"),
-        Row("pool plan", "residual of a pooling", lambda given: {"residual": floats(1, 2, 3, 4)}, ("residual is given", "no residual in a pooling", "drop residual="), operation="max_pool2d"),
-        Row("residual plan", "residual missing", {"residual": None}, ("residual is missing", "what was planned", "pass residual="), operation="conv2d"),
-        Row("residual plan", "residual of another shape", {"residual": floats(1, 3, 3, 4)}, ("residual has shape (1, 3, 3, 4)", "(1, 3, 4, 4) (N, P, Q, K)"), operation="conv2d"),
-        Row("residual plan", "residual of another dtype", {"residual": floats(1, 3, 4, 4, dtype="float16")}, ("residual has dtype float16", "expected float32"), operation="conv2d"),
-        Row("residual plan", "residual a list", {"residual": [1]}, ("residual is of type list",), operation="conv2d"),
-        Row("residual plan", "residual torch", lambda given: {"residual": torch().ones(1, 3, 4, 4)}, ("x is a NumPy array", "residual is a torch array"), operation="conv2d", needs="torch"),
-        Row("residual plan", "out residual turned", lambda given: {"out": given["residual"][:, ::-1]}, ("out shares memory with residual",), operation="conv2d"),
-    ]  # fmt: skip
-    return rows
+    return rows + CALLS
 
 
 def asking() -> list[Row]:
@@ -146,7 +221,9 @@ def asking() -> list[Row]:
         Row("output_size", "ceil of nothing", {"kernel": 11, "ceil_mode": True, "stride": 2}, ("floor((10 + 0 + 0 - 11) / 2) + 1 = 0",)),
     ]
     for name, value in (("number", 5), ("none", None), ("list", []), ("bytes", b"n1"), ("array", floats(1)), ("class", atrous.Conv2dProblem)):
-        rows.append(Row("explain", f"case a {name}", {"case_or_plan": value}, (f"case_or_plan is of type {type(value).__name__}", "a case string, a problem or a Plan")))
+        rows.append(
+            Row("explain", f"case a {name}", {"case_or_plan": value}, (f"case_or_plan is of type {type(value).__name__}", "a case string, a problem or a Plan"))
+        )
         rows.append(Row("parse", f"case a {name}", {"case": value}, (f"of type {type(value).__name__}", "a str"), operation="case"))
     for name, value, words in (
         ("misspelt", "sm_8x", ("'sm_8x'", "sm_80")),
@@ -224,7 +301,7 @@ CASES: list[tuple[str, str, tuple[str, ...]]] = [
     ("window 0", "n1c4h5w6_max_r0s2", ("max_pool2d", "window[0] is 0", ">= 1")),
     ("window in padding", "n1c4h5w6_max_r2s2_pad2", ("max_pool2d", "window 0 along the rows", "a real cell")),
     ("global with a stride", "n1c4h5w6_max_global_stride2", ("max_pool2d", "'global'", "stride is")),
-]  # fmt: skip
+]
 
 
 def indexing() -> list[Row]:
@@ -243,7 +320,18 @@ def indexing() -> list[Row]:
             Row(function, "indices of other channels", {"indices": floats(1, 2, 3, 5, dtype="int32")}, ("shape (1, 2, 3, 5)", "N and C")),
             Row(function, "indices of another layout", {"layout": "NCHW"}, ("shape (1, 2, 3, 4)", "(NCHW)", "N and C")),
         ]
-    rows += table("indices_to_onnx", "storage_order", [value for value in NO_INTEGER if value[0] != "minus 2^40"] + [STRING, ("none", None, ("None", "integer")), ("two", 2, ("is 2", "0 or 1")), ("minus one", -1, ("is -1", ">= 0")), ("list", [0], ("[0]", "list", "integer"))])
+    rows += table(
+        "indices_to_onnx",
+        "storage_order",
+        [value for value in NO_INTEGER if value[0] != "minus 2^40"]
+        + [
+            STRING,
+            ("none", None, ("None", "integer")),
+            ("two", 2, ("is 2", "0 or 1")),
+            ("minus one", -1, ("is -1", ">= 0")),
+            ("list", [0], ("[0]", "list", "integer")),
+        ],
+    )
     return rows
 
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import atrous
 import numpy as np
+
+import atrous
 
 POOLS = ("max_pool2d", "avg_pool2d", "lp_pool2d", "l2_pool2d", "rms_pool2d", "weighted_avg_pool2d")
 CASE = "n1c4h5w6_k4r3s3_f32"
@@ -69,7 +70,7 @@ BASES: dict[str, Callable[[], dict[str, Any]]] = {
 #: function -> shape of the output of its good call, for those that take out=
 OUT_SHAPES = {
     "conv2d": (1, 3, 4, 4),
-    **{name: (1, 2, 3, 4) for name in POOLS},
+    **dict.fromkeys(POOLS, (1, 2, 3, 4)),
     "conv plan": (1, 3, 4, 4),
     "residual plan": (1, 3, 4, 4),
     "pool plan": (1, 2, 3, 4),

@@ -50,7 +50,7 @@ EXCEPTIONS = {
             "test_MaxPool3d_stride_padding",
         ),
         _3D,
-    )
+    ),
 }
 
 

@@ -7,16 +7,19 @@ import importlib.util
 import re
 import warnings
 
-import atrous
 import bad_calls_arrays
 import bad_calls_numbers
+import bad_calls_outputs
 import bad_calls_plans
+import bad_calls_problems
 import numpy as np
 import pytest
-from atrous.engines import arrays, compiled, runtime, simulated
 from bad_calls_rows import BASES, OUT_SHAPES, make
 
-ROWS = bad_calls_numbers.ROWS + bad_calls_arrays.ROWS + bad_calls_plans.ROWS
+import atrous
+from atrous.engines import arrays, compiled, runtime, simulated
+
+ROWS = bad_calls_numbers.ROWS + bad_calls_arrays.ROWS + bad_calls_problems.ROWS + bad_calls_outputs.ROWS + bad_calls_plans.ROWS
 FORM = re.compile(r"\[(\w+)\] (\S.*); expected (\S.*); (\S.*[^.])\.")
 SENTINEL = -77.0
 

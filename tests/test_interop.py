@@ -5,97 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 
-import atrous
 import ml_dtypes
 import numpy as np
 import pytest
+from libraries import BIAS, CONV_Y, LIBRARIES, POOL_Y, WEIGHT, Producer, X, engine, equal, jax_library, library, numbers, optional
+
+import atrous
 from atrous import reference
 from atrous.engines import arrays
 from atrous.problem import Conv2dProblem, Pool2dProblem
 
+__all__ = ["engine", "library"]  # fixtures
+
 BF16 = np.dtype(ml_dtypes.bfloat16)
-
-
-def numbers(shape, dtype="float32", seed=0):
-    """Return small whole numbers, whose sums are exact in every dtype used here."""
-    low = 0 if dtype == "uint8" else -4
-    return np.random.default_rng(seed).integers(low, 5, shape).astype(dtype)
-
-
-X = numbers((2, 7, 6, 4))
-WEIGHT = numbers((3, 3, 2, 4), seed=1)
-BIAS = numbers((3,), seed=2)
-CONV = Conv2dProblem.make(X.shape, WEIGHT.shape, dtype="float32", bias="float32", padding=1, stride=2)
-POOL = Pool2dProblem.make(X.shape, (3, 2), "max", dtype="float32", padding=1)
-CONV_Y = reference.conv2d(CONV, X, WEIGHT, None, BIAS)
-POOL_Y = reference.pool2d(POOL, X)
-
-
-class Producer:
-    """Nothing but DLPack, over a NumPy array."""
-
-    def __init__(self, array):
-        self.array = array
-
-    def __dlpack__(self, **words):
-        return self.array.__dlpack__(**words)
-
-    def __dlpack_device__(self):
-        return self.array.__dlpack_device__()
-
-
-def optional(name):
-    return pytest.importorskip(name, reason=f"{name} is not installed")
-
-
-def as_numpy(array):
-    return array
-
-
-def numpy_library():
-    return np.array, as_numpy, np.ndarray
-
-
-def torch_library():
-    torch = optional("torch")
-    return (lambda a: torch.from_numpy(np.array(a))), (lambda t: t.numpy()), torch.Tensor
-
-
-def strict_library():
-    strict = optional("array_api_strict")
-    return (lambda a: strict.asarray(np.array(a))), np.asarray, type(strict.zeros(1))
-
-
-def jax_library():
-    jax = optional("jax.numpy")
-    return (lambda a: jax.asarray(np.array(a))), np.asarray, type(jax.zeros(1))
-
-
-def bare_library():
-    return Producer, np.asarray, np.ndarray  # its module has no from_dlpack, so NumPy answers
-
-
-LIBRARIES = {"numpy": numpy_library, "torch": torch_library, "array-api-strict": strict_library, "jax": jax_library, "bare DLPack": bare_library}
-
-
-@pytest.fixture(params=LIBRARIES)
-def library(request):
-    """(from NumPy, to NumPy, type of results) of a library."""
-    return LIBRARIES[request.param]()
-
-
-@pytest.fixture(params=["arrays", "simulated"])
-def engine(request):
-    reason = atrous.engine_reasons()[request.param]
-    if reason:
-        pytest.skip(reason)
-    return request.param
-
-
-def equal(actual, expected):
-    actual = np.asarray(actual)
-    assert actual.dtype == expected.dtype
-    np.testing.assert_array_equal(actual, expected)
 
 
 # The kind of the result is the kind of the input.
@@ -340,7 +262,7 @@ def test_pair_of_outputs(engine):
 
 @pytest.mark.parametrize("make", ["numpy", "torch", "array-api-strict"])
 def test_empty_batch_and_no_filters(make, monkeypatch):
-    make, back, kind = LIBRARIES[make]()
+    make, _, kind = LIBRARIES[make]()
     for entry in ("conv2d", "pool2d"):
         monkeypatch.setattr(arrays, entry, None)  # nothing may run
     none = make(np.zeros((0, 7, 6, 4), "float32"))
@@ -358,132 +280,6 @@ def test_empty_batch_and_no_filters(make, monkeypatch):
     assert tuple(plan(none).shape) == (0, 5, 5, 3)
 
 
-# Plans
-
-
-def test_plan_holds_a_snapshot(library):
-    make, back, _ = library
-    weight, bias = WEIGHT.copy(), BIAS.copy()
-    held = make(weight), make(bias)
-    plan = atrous.plan_conv2d(X.shape, *held, padding=1, stride=2)
-    equal(back(plan(make(X))), CONV_Y)
-    for array in held:
-        if "jax" not in type(array).__module__:
-            (array.array if isinstance(array, Producer) else array)[...] = 7
-    equal(back(plan(make(X))), CONV_Y)
-
-
-def test_plan_writes_and_returns_out(engine):
-    plan = atrous.plan_conv2d(X.shape, WEIGHT, BIAS, padding=1, stride=2, engine=engine)
-    out = np.zeros_like(CONV_Y)
-    assert plan(X, out=out) is out
-    equal(out, CONV_Y)
-    equal(plan(X), CONV_Y)
-    pool = atrous.plan_pool2d(X.shape, (3, 2), "max", dtype=X.dtype, padding=1, engine=engine)
-    out = np.zeros_like(POOL_Y)
-    assert pool(X, out=out) is out
-    equal(out, POOL_Y)
-
-
-def test_plan_takes_a_residual(engine):
-    residual = numbers(CONV_Y.shape, seed=5)
-    plan = atrous.plan_conv2d(X.shape, WEIGHT, BIAS, padding=1, stride=2, residual=True, engine=engine)
-    equal(plan(X, residual=residual), CONV_Y + residual)
-
-
-def test_plan_for_input(engine):
-    plan = atrous.plan_conv2d(X.shape, WEIGHT, BIAS, padding=1, stride=2, engine=engine)
-    other = plan.for_input((1, 9, 11, 4))
-    x = numbers((1, 9, 11, 4), seed=6)
-    problem = Conv2dProblem.make(x.shape, WEIGHT.shape, dtype="float32", bias="float32", padding=1, stride=2)
-    equal(other(x), reference.conv2d(problem, x, WEIGHT, None, BIAS))
-    equal(plan(X), CONV_Y)
-    pool = atrous.plan_pool2d(X.shape, (3, 2), "max", dtype="float32", padding=1, engine=engine).for_input(x.shape)
-    equal(pool(x), reference.pool2d(Pool2dProblem.make(x.shape, (3, 2), "max", dtype="float32", padding=1), x))
-
-
-@pytest.mark.parametrize("kind", ["max", "avg", "lp", "l2", "rms", "weighted"])
-def test_plans_of_every_pool(kind):
-    words = {"p": 3.0} if kind == "lp" else {"weights": "binomial"} if kind == "weighted" else {}
-    plan = atrous.plan_pool2d(X.shape, 2, kind, dtype="float32", **words)
-    function = {"l2": atrous.l2_pool2d, "weighted": atrous.weighted_avg_pool2d}.get(kind) or getattr(atrous, f"{kind}_pool2d")
-    equal(plan(X), function(X, 2, **words))
-
-
-def test_plan_describes_itself():
-    plan = atrous.plan_conv2d(X.shape, WEIGHT, BIAS, padding=1, stride=2)
-    text = repr(plan)
-    assert "\n" not in text
-    for word in ("conv2d", "n2c4h7w6_k3r3s2_pad1_stride2_f32_bias", "engine='arrays'", f"packed={plan.packed_bytes} B", f"workspace={plan.workspace_bytes} B"):
-        assert word in text
-    assert plan.packed_bytes == (3 * 3 * 2 * 4 + 3) * 4
-    assert plan.workspace_bytes >= 0
-    assert plan.problem == atrous.parse("n2c4h7w6_k3r3s2_pad1_stride2_f32_bias")
-    pool = atrous.plan_pool2d((1, 8, 8, 2), 2, "max", dtype="float16")
-    assert pool.packed_bytes == 0 and "max_pool2d n1c2h8w8_max_r2s2_f16" in repr(pool)
-
-
-def test_simulated_plan_holds_no_workspace():
-    reason = atrous.engine_reasons()["simulated"]
-    if reason:
-        pytest.skip(reason)
-    plan = atrous.plan_conv2d(X.shape, WEIGHT, engine="simulated")
-    assert (plan.engine, plan.workspace_bytes) == ("simulated", 0)
-    assert plan.kernel == "conv_direct"
-    assert plan.kernel in repr(plan)
-
-
-def test_explain_tells_the_same_of_case_problem_and_plan():
-    case = "n1c64h56w56_k64r3s3_pad1_f16"
-    text = atrous.explain(case, "sm_80")
-    assert isinstance(text, str) and str(text) == str(atrous.explain(atrous.parse(case), "sm_80"))
-    assert text.startswith(f"conv2d {case}")
-    assert f"{2 * 56 * 56 * 64 * 64 * 9:,} FLOPs" in text
-    assert f"{2 * (56 * 56 * 64 * 2 + 64 * 9 * 64):,} bytes" in text
-    rows = {row["kernel"]: row for row in text.rows}
-    assert sum(row["chosen"] for row in text.rows) == 1
-    assert "1x1" in rows["conv_pointwise"]["reason"]
-    assert all((row["reason"] is None) or isinstance(row["reason"], str) for row in text.rows)
-    plan = atrous.plan_conv2d(X.shape, WEIGHT)
-    assert [row["kernel"] for row in atrous.explain(plan).rows if row["chosen"]] == ["arrays"]
-    assert str(atrous.explain(plan)) == str(plan.explain())
-    assert "sm_90" in atrous.explain(plan, "sm_90")
-
-
-# The engine that the environment names
-
-
-def test_engine_of_the_environment(monkeypatch):
-    if atrous.engine_reasons()["simulated"]:
-        pytest.skip(atrous.engine_reasons()["simulated"])
-    monkeypatch.setenv("ATROUS_ENGINE", "simulated")
-    monkeypatch.setattr(arrays, "conv2d", None)  # it may not run
-    equal(atrous.conv2d(X, WEIGHT, BIAS, padding=1, stride=2), CONV_Y)
-    assert atrous.plan_conv2d(X.shape, WEIGHT).engine == "simulated"
-    monkeypatch.undo()
-    assert atrous.plan_conv2d(X.shape, WEIGHT).engine == "arrays"
-
-
-def test_engine_of_the_call_beats_the_environment(monkeypatch):
-    monkeypatch.setenv("ATROUS_ENGINE", "simulated")
-    assert atrous.plan_conv2d(X.shape, WEIGHT, engine="arrays").engine == "arrays"
-
-
-def test_misspelt_engine_of_the_environment(monkeypatch):
-    monkeypatch.setenv("ATROUS_ENGINE", "aray")
-    with pytest.raises(atrous.ProblemError, match=r"\[conv2d\] the environment variable ATROUS_ENGINE is 'aray'; expected one of 'compiled'"):
-        atrous.conv2d(X, WEIGHT)
-    monkeypatch.setenv("ATROUS_ENGINE", "")
-    equal(atrous.conv2d(X, WEIGHT, BIAS, padding=1, stride=2), CONV_Y)
-
-
-@pytest.mark.parametrize("engine_name", ["compiled", "runtime"])
-def test_gpu_engine_of_the_environment_refuses_host_arrays(monkeypatch, engine_name):
-    monkeypatch.setenv("ATROUS_ENGINE", engine_name)
-    with pytest.raises(atrous.ProblemError, match="x is on cpu; expected one of arrays, simulated"):
-        atrous.max_pool2d(X, 2)
-
-
 # Libraries are loaded at first sight, and only then.
 
 
@@ -496,10 +292,3 @@ def test_numpy_users_import_no_other_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-def test_device_of_a_plan_and_of_x_must_agree(monkeypatch):
-    plan = atrous.plan_conv2d(X.shape, WEIGHT)
-    plan._constants["weight"].device = "cuda:1"
-    with pytest.raises(atrous.ProblemError, match="x is on cpu and the plan's weight on cuda:1; expected arrays on one device; move the plan's weight"):
-        plan(X)

@@ -10,10 +10,11 @@ import pytest
 
 pytest.importorskip("onnx", reason="the onnx package, whose cases these are, is not installed")
 
-from atrous import UnsupportedProblem
-from atrous.adapters import onnx as adapter
 from conftest import why_not
 from onnx_nodes import EXCEPTIONS, OPERATORS, collect
+
+from atrous import UnsupportedProblem
+from atrous.adapters import onnx as adapter
 
 CASES = collect()
 TAKEN = [case for case in CASES if case.name not in EXCEPTIONS]

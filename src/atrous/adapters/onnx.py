@@ -67,7 +67,9 @@ def conv_integer(inputs: Sequence[Any], attributes: Attributes, *, engine: str |
     """
     x, weight, zero, weight_zero, *_ = (*_taken("ConvInteger", inputs, 2, 4), None, None)
     if weight_zero is not None and bool((weight_zero != 0).any() if getattr(weight_zero, "shape", ()) else weight_zero != 0):
-        raise UnsupportedProblem(sentence("ConvInteger", "w_zero_point is not 0", "weights whose zero is 0", "subtract w_zero_point from w, in a dtype that holds it"))
+        raise UnsupportedProblem(
+            sentence("ConvInteger", "w_zero_point is not 0", "weights whose zero is 0", "subtract w_zero_point from w, in a dtype that holds it")
+        )
     if x.dtype != weight.dtype:
         raise UnsupportedProblem(sentence("ConvInteger", f"x is {x.dtype} and w is {weight.dtype}", "one dtype", "convert the weights"))
     return _conv("ConvInteger", x, weight, attributes, engine, zero_point=0 if zero is None else int(zero))
@@ -141,7 +143,9 @@ OPERATORS: dict[str, Callable[..., Any]] = {
 def _taken(operation: str, inputs: Sequence[Any], fewest: int, most: int) -> Sequence[Any]:
     if not isinstance(inputs, (list, tuple)) or not fewest <= len(inputs) <= most:
         came = f"{len(inputs)} inputs came" if isinstance(inputs, (list, tuple)) else f"inputs is of type {type(inputs).__name__}"
-        raise ProblemError(sentence(operation, came, f"a list of {fewest} to {most}" if most > fewest else f"a list of {most}", "pass the node's inputs in order"))
+        raise ProblemError(
+            sentence(operation, came, f"a list of {fewest} to {most}" if most > fewest else f"a list of {most}", "pass the node's inputs in order")
+        )
     return inputs
 
 
@@ -166,7 +170,9 @@ def _image(operation: str, inputs: Sequence[Any]) -> tuple[Any, bool]:
 def _four(operation: str, name: str, array: Any) -> tuple[Any, bool]:
     rank = len(getattr(array, "shape", ()))
     if rank >= 5:
-        raise UnsupportedProblem(sentence(operation, f"{name} has {rank - 2} spatial axes", "one or two", "fold an axis into the batch where the window allows it"))
+        raise UnsupportedProblem(
+            sentence(operation, f"{name} has {rank - 2} spatial axes", "one or two", "fold an axis into the batch where the window allows it")
+        )
     return (array[:, :, None, :], True) if rank == 3 else (array, False)
 
 
