@@ -118,7 +118,7 @@ def numbers() -> list[Row]:
             words = row.words if not late or "cropped" in row.name else row.words[1:]
             rows.append(Row(function, row.name, {**row.changes, **window}, words, operation=PROBLEM_NAMES.get(function, "") if late else ""))
     for argument in ("groups", "zero_point", "out_zero_point"):
-        rows += table(CONVOLUTIONS, argument, NO_INTEGER + [STRING, ("pair", (1, 1), ("(1, 1)", "tuple", "integer"))])
+        rows += table(CONVOLUTIONS, argument, [*NO_INTEGER, STRING, ("pair", (1, 1), ("(1, 1)", "tuple", "integer"))])
     rows += table(CONVOLUTIONS, "groups", [NO_COUNT[0], NO_COUNT[1]])
     pools = (*POOLS, "plan_pool2d")
     rows += table(
@@ -193,9 +193,12 @@ def names() -> list[Row]:
     )
     rows += table("weighted_avg_pool2d", "normalize", [*NO_WORD, ("none", None, ("None",))], "'valid'", "'full'")
     rows += table("plan_pool2d", "kind", [*NO_WORD, ("mean", "mean", ("'mean'",)), ("none", None, ("None",))], "'max'", "'weighted'")
-    for function in (*WINDOWED, "conv plan", "pool plan"):
-        if "plan" in function and " " in function:
-            continue
+    return rows
+
+
+def engines() -> list[Row]:
+    rows: list[Row] = []
+    for function in WINDOWED:
         at = PROBLEM_NAMES.get(function, "")
         rows += table(
             function,
@@ -248,4 +251,4 @@ def names() -> list[Row]:
     return rows
 
 
-ROWS = numbers() + real_numbers() + names()
+ROWS = numbers() + real_numbers() + names() + engines()

@@ -162,6 +162,7 @@ def activations(door):
         ("clip", -1, 2.5): [-1, 0, 1, 2.5],
     }.items():
         near(door.conv2d(x, one, activation=activation), values, 4e-6)
+    near(door.conv2d(pixel(3e38), pixel(1), activation="hardswish"), [3e38])  # 6 * y overflows, y does not
 
 
 @check

@@ -5,6 +5,8 @@ from __future__ import annotations
 import doctest
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -63,3 +65,8 @@ def test_kernel_recipe_in_docs_names_real_places():
     recipe = (ROOT / "docs/adding-a-kernel.md").read_text()
     for place in re.findall(r"`((?:csrc|src|tests)/[\w./]+)`", recipe.replace("NAME", "conv_direct")):
         assert list(ROOT.glob(place)) or list(ROOT.glob(place.replace(".cu", "*.cu"))), f"{place} is not there"
+
+
+def test_readme_speeds_are_those_of_the_newest_measurement():
+    run = subprocess.run([sys.executable, str(ROOT / "benchmarks/report.py"), "--check"], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr

@@ -13,7 +13,7 @@ pytest.importorskip("onnx", reason="the onnx package, whose cases these are, is 
 from conftest import why_not
 from onnx_nodes import EXCEPTIONS, OPERATORS, collect
 
-from atrous import UnsupportedProblem
+from atrous import ProblemError, UnsupportedProblem
 from atrous.adapters import onnx as adapter
 
 CASES = collect()
@@ -73,3 +73,45 @@ def test_global_lp_pool():
     x = np.array([[[[3, 0], [0, 4]], [[1, 1], [1, 1]]]], "float32")
     np.testing.assert_array_equal(adapter.global_lp_pool([x]), np.array([5, 2], "float32").reshape(1, 2, 1, 1))
     np.testing.assert_array_equal(adapter.global_lp_pool([x], {"p": 1}), np.array([7, 4], "float32").reshape(1, 2, 1, 1))
+
+
+X = np.arange(1, 13, dtype="float32").reshape(1, 1, 3, 4)
+
+
+def test_pads_are_every_low_end_and_then_every_high_end():
+    y = adapter.conv([X, np.ones((1, 1, 1, 1), "float32")], {"pads": [1, 0, 0, 2]})  # top, left, bottom, right
+    np.testing.assert_array_equal(y[0, 0], [[0, 0, 0, 0, 0, 0], [1, 2, 3, 4, 0, 0], [5, 6, 7, 8, 0, 0], [9, 10, 11, 12, 0, 0]])
+    flat = adapter.average_pool([X[:, :, 0]], {"kernel_shape": [1], "pads": [0, 2], "count_include_pad": 1})
+    np.testing.assert_array_equal(flat[0, 0], [1, 2, 3, 4, 0, 0])
+
+
+def test_every_attribute_is_of_its_own_axis():
+    y, index = adapter.max_pool([X], {"kernel_shape": [2, 1], "strides": [1, 3], "dilations": [2, 1], "storage_order": 1}, indices=True)
+    np.testing.assert_array_equal(y, np.array([9, 12], "float32").reshape(1, 1, 1, 2))
+    np.testing.assert_array_equal(index, np.array([2, 11]).reshape(1, 1, 1, 2))  # column by column
+    y = adapter.lp_pool([X], {"kernel_shape": [1, 2], "strides": [3, 2], "p": 1})
+    np.testing.assert_array_equal(y, np.array([3, 7], "float32").reshape(1, 1, 1, 2))
+
+
+BAD = [
+    ("conv", [X], {}, "[Conv] 1 inputs came; expected a list of 2 to 3"),
+    ("conv", X, {}, "[Conv] inputs is of type ndarray; expected a list of 2 to 3"),
+    ("conv", [X, X], {"kernel": [3, 4]}, "[Conv] attribute 'kernel' was given; expected one of auto_pad"),
+    ("conv", [X, X], {"kernel_shape": [4, 3]}, "[Conv] kernel_shape is (4, 3) and W has shape (1, 1, 3, 4); expected the last axes of W"),
+    ("conv", [X, X], {"pads": [1, 1]}, "[Conv] pads is [1, 1]; expected 4 numbers for 2 spatial axes"),
+    ("conv", [X, X], {"strides": [0, 1]}, "[conv2d] stride[0] is 0; expected an integer >= 1"),
+    ("conv", [X, X], {"auto_pad": b"SAME"}, "[Conv] auto_pad is 'SAME'; expected one of NOTSET, VALID, SAME_UPPER, SAME_LOWER"),
+    ("conv", [X, X], {"auto_pad": "SAME_UPPER", "pads": [1, 1, 1, 1]}, "[Conv] auto_pad is 'SAME_UPPER' and pads is [1, 1, 1, 1]; expected one of them"),
+    ("max_pool", [X], {}, "[MaxPool] kernel_shape is missing; expected the taps along each axis"),
+    ("max_pool", [X], {"kernel_shape": [2]}, "[MaxPool] kernel_shape is [2]; expected 2 numbers"),
+    ("max_pool", [X], {"kernel_shape": [2, 2], "ceil_mode": 2}, "[MaxPool] ceil_mode is 2; expected 0 or 1"),
+    ("average_pool", [X], {"kernel_shape": [2, 2], "count_include_pad": "yes"}, "[AveragePool] count_include_pad is 'yes'; expected 0 or 1"),
+    ("lp_pool", [X], {"kernel_shape": [2, 2], "p": 0}, "[lp_pool2d] p is 0; expected a real p > 0"),
+    ("global_max_pool", [X], {"p": 2}, "[GlobalMaxPool] attribute 'p' was given; expected none"),
+]
+
+
+@pytest.mark.parametrize(("function", "inputs", "attributes", "message"), BAD, ids=[row[3][:45].replace(" ", "_") for row in BAD])
+def test_bad_attributes(function, inputs, attributes, message):
+    with pytest.raises(ProblemError, match=re.escape(message)):
+        getattr(adapter, function)(inputs, attributes)

@@ -196,8 +196,10 @@ class Plan:
 
     @property
     def kernel(self) -> str:
-        """Name of the kernel, or "windows + matmul" on the array path."""
-        return self._planned.kernel.name if self._planned.kernel else "windows + matmul"
+        """Name of the kernel; on the array path "windows + matmul", or "windows" where nothing is multiplied."""
+        if self._planned.kernel:
+            return self._planned.kernel.name
+        return "windows + matmul" if isinstance(self.problem, Conv2dProblem) else "windows"
 
     @property
     def packed_bytes(self) -> int:

@@ -8,6 +8,9 @@ from .geometry import dilated_extent
 
 TapWeights = tuple[tuple[float, ...], ...]
 
+#: Only ratios of weights count. Tables whose largest weight is not within 2^+-64 get a common factor: float32 ends at 2^+-127.
+RANGE_BITS = 64
+
 
 def default_sigma(window: tuple[int, int], dilation: tuple[int, int]) -> float:
     """Return the sigma that a window of this size gets when none is given, in input cells.
@@ -27,7 +30,8 @@ def tap_weights(weighting: str, window: tuple[int, int], dilation: tuple[int, in
     weighting : str
         "gaussian": exp(-d^2 / (2 sigma^2)); "inverse": 1 / (1 + d); "binomial": the product of the binomial
         coefficients of row and column. d is the tap's distance in input cells from the centre of the window, so
-        dilation stretches the first two and leaves the third alone.
+        dilation stretches the first two and leaves the third alone. A table whose largest weight would be beyond
+        2^64 or below 2^-64 is divided by a common factor.
     window, dilation : tuple of int
         (R, S) and the step between taps along the rows and the columns.
     sigma : float, optional
@@ -39,16 +43,20 @@ def tap_weights(weighting: str, window: tuple[int, int], dilation: tuple[int, in
     """
     rows, columns = window
     if weighting == "binomial":
-        return tuple(tuple(float(math.comb(rows - 1, r) * math.comb(columns - 1, s)) for s in range(columns)) for r in range(rows))
+        row_factors, column_factors = ([math.comb(taps - 1, t) for t in range(taps)] for taps in window)
+        unit = 1 << max(0, (max(row_factors) * max(column_factors)).bit_length() - RANGE_BITS)
+        return tuple(tuple(row * column / unit for column in column_factors) for row in row_factors)
     if weighting not in ("gaussian", "inverse"):
         raise ValueError(f"weighting {weighting!r} has no formula; 'gaussian', 'inverse' and 'binomial' have")
     width = default_sigma(window, dilation) if sigma is None else sigma
+    nearest = math.hypot((rows + 1) % 2 / 2 * dilation[0], (columns + 1) % 2 / 2 * dilation[1])
+    if nearest < width * math.sqrt(2 * RANGE_BITS * math.log(2)):
+        nearest = 0.0  # exp(-nearest^2 / (2 sigma^2)) is far from vanishing
 
     def weight(r: int, s: int) -> float:
         distance = math.hypot((r - (rows - 1) / 2) * dilation[0], (s - (columns - 1) / 2) * dilation[1])
         if weighting == "inverse":
             return 1 / (1 + distance)
-        ratio = distance / width
-        return math.exp(-ratio * ratio / 2)
+        return math.exp(-((distance - nearest) / width) * ((distance + nearest) / width) / 2)
 
     return tuple(tuple(weight(r, s) for s in range(columns)) for r in range(rows))

@@ -55,7 +55,8 @@ __device__ __forceinline__ Real activate(const Epilogue& epilogue, Real value) {
     case Activation::kGeluTanh:
       return value * sigmoid(Real(2) * kSqrtTwoOverPi * (value + Real(0.044715) * value * value * value));
     case Activation::kHardswish:
-      return value * clamp(value + Real(3), Real(0), Real(6)) / Real(6);
+      // The gate first: value * 6 overflows where the output does not.
+      return value * (clamp(value + Real(3), Real(0), Real(6)) / Real(6));
     case Activation::kSigmoid:
       return sigmoid(value);
     case Activation::kTanh:

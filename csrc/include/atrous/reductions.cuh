@@ -28,7 +28,7 @@ __device__ __forceinline__ TapRange overlap(const TapRange& range, int first, in
 // The taps t of [0, taps) with low <= start + t * dilation < high.
 __device__ __forceinline__ TapRange taps_inside(int start, int taps, int dilation, int low, int high) {
   if (start >= low && start + (taps - 1) * dilation < high) return {0, taps};  // no division for inner windows
-  const int first = start >= low ? 0 : (low - start + dilation - 1) / dilation;
+  const int first = start >= low ? 0 : (low - start - 1) / dilation + 1;  // rounds up, and adds no dilation near 2^31
   const int end = high <= start ? 0 : (high - 1 - start) / dilation + 1;
   return overlap({0, taps}, first, end - first);
 }
@@ -279,14 +279,21 @@ struct LpReduction {
     sum = sum * factor * factor;
     scale = next;
   }
+  // (size / scale)^power, size <= scale. A power below 1 lifts quotients beneath the normal numbers back to where they
+  // count, so there it is taken before dividing: neither size^power nor scale^power overflows.
+  static __device__ __forceinline__ Real power_of_ratio(Real size, Real scale, Real power) {
+    const Real ratio = size / scale;
+    if (power < 1 && ratio < from_exponent<Real>(1)) return to_power(size, power) / to_power(scale, power);
+    return to_power(ratio, power);
+  }
   __device__ __forceinline__ void add_power(Real size, Real power) {
     if (!is_finite(size) || !is_finite(sum)) {
       sum += size;
     } else if (size > scale) {
-      sum = sum * to_power(scale / size, power) + 1;
+      sum = sum * power_of_ratio(scale, size, power) + 1;
       scale = size;
     } else if (size > 0) {
-      sum += to_power(size / scale, power);
+      sum += power_of_ratio(size, scale, power);
     }
   }
   __device__ __forceinline__ void merge(const PoolArguments& a, const LpReduction& other_lane) {
@@ -299,8 +306,8 @@ struct LpReduction {
       return;
     } else if (is(a, Norm::kPower) && is_finite(sum) && is_finite(other.sum) && scale != other.scale) {
       const Real larger = scale > other.scale ? scale : other.scale;
-      sum *= to_power(scale / larger, static_cast<Real>(a.power));
-      other.sum *= to_power(other.scale / larger, static_cast<Real>(a.power));
+      sum *= power_of_ratio(scale, larger, static_cast<Real>(a.power));
+      other.sum *= power_of_ratio(other.scale, larger, static_cast<Real>(a.power));
       scale = larger;
     }
     sum += other.sum;
@@ -315,7 +322,10 @@ struct LpReduction {
   __device__ __forceinline__ Real finish(const PoolArguments& a, Real divisor) const {
     if (is_squares(a)) return square_root(sum / divisor) * inverse_power(scale);
     if (!is(a, Norm::kPower) || !is_finite(sum)) return sum;
-    return scale * to_power(sum, 1 / static_cast<Real>(a.power));
+    const Real power = static_cast<Real>(a.power);
+    const Real root = to_power(sum, 1 / power);
+    // The root of a count of taps overflows only for powers near 0, and small cells may still have an output then.
+    return is_finite(root) ? scale * root : to_power(to_power(scale, power) * sum, 1 / power);
   }
 };
 

@@ -51,7 +51,7 @@ def conv(inputs: Sequence[Any], attributes: Attributes, *, engine: str | None = 
     >>> onnx.conv([np.ones((1, 1, 4, 4), "float32"), np.ones((1, 1, 3, 3), "float32")], {"pads": [1, 1, 1, 1]}).shape
     (1, 1, 4, 4)
     """
-    x, weight, bias, *_ = (*_taken("Conv", inputs, 2, 3), None)
+    x, weight, bias = _taken("Conv", inputs, 2, 3)
     return _conv("Conv", x, weight, attributes, engine, bias=bias)
 
 
@@ -65,8 +65,8 @@ def conv_integer(inputs: Sequence[Any], attributes: Attributes, *, engine: str |
     UnsupportedProblem
         If w_zero_point is not 0, x and w differ in dtype, or x has three or more spatial axes.
     """
-    x, weight, zero, weight_zero, *_ = (*_taken("ConvInteger", inputs, 2, 4), None, None)
-    if weight_zero is not None and bool((weight_zero != 0).any() if getattr(weight_zero, "shape", ()) else weight_zero != 0):
+    x, weight, zero, weight_zero = _taken("ConvInteger", inputs, 2, 4)
+    if weight_zero is not None and bool((weight_zero != 0).any()):
         raise UnsupportedProblem(
             sentence("ConvInteger", "w_zero_point is not 0", "weights whose zero is 0", "subtract w_zero_point from w, in a dtype that holds it")
         )
@@ -140,19 +140,19 @@ OPERATORS: dict[str, Callable[..., Any]] = {
 }
 
 
-def _taken(operation: str, inputs: Sequence[Any], fewest: int, most: int) -> Sequence[Any]:
+def _taken(operation: str, inputs: Sequence[Any], fewest: int, most: int) -> list[Any]:
+    """Return a node's inputs, with None for each optional one that was left out."""
     if not isinstance(inputs, (list, tuple)) or not fewest <= len(inputs) <= most:
         came = f"{len(inputs)} inputs came" if isinstance(inputs, (list, tuple)) else f"inputs is of type {type(inputs).__name__}"
-        raise ProblemError(
-            sentence(operation, came, f"a list of {fewest} to {most}" if most > fewest else f"a list of {most}", "pass the node's inputs in order")
-        )
-    return inputs
+        wanted = f"a list of {fewest} to {most}" if most > fewest else f"a list of {most}"
+        raise ProblemError(sentence(operation, came, wanted, "pass the node's inputs in order"))
+    return [*inputs, *[None] * (most - len(inputs))]
 
 
 def _known(operation: str, attributes: Attributes, names: tuple[str, ...]) -> None:
     for name in attributes:
         if name not in names:
-            raise ProblemError(sentence(operation, f"attribute {name!r} was given", f"one of {', '.join(names) or 'none'}", "correct or drop it"))
+            raise ProblemError(sentence(operation, f"attribute {name!r} was given", f"one of {', '.join(names)}" if names else "none", "correct or drop it"))
 
 
 def _switch(operation: str, attributes: Attributes, name: str) -> bool:

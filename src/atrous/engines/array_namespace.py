@@ -55,7 +55,8 @@ class Namespace:
         """Return `strip` with `axis` replaced by two, (output, tap): element (o, k) is strip[o*stride + k*dilation]."""
         reach = (count - 1) * stride + 1
         before = (slice(None),) * axis
-        return self.xp.stack([strip[(*before, slice(k * dilation, k * dilation + reach, stride), ...)] for k in range(taps)], axis=axis + 1)
+        cells = [(*before, slice(k * dilation, k * dilation + reach, stride), ...) for k in range(taps)]
+        return self.xp.stack([strip[at] for at in cells], axis=axis + 1)
 
     def packed(self, array: Any) -> Any:
         """Return `array` in C order, itself where it already is."""
@@ -131,11 +132,10 @@ def _numpy_dtype(name: str) -> Any:
 
 
 @functools.cache
-def _of_type(kind: type) -> Namespace | None:
-    root = kind.__module__.partition(".")[0]
+def _of_module(root: str) -> Namespace | None:
     return StridedNamespace(importlib.import_module(root)) if root in ("numpy", "cupy") else None
 
 
 def namespace_of(array: Any) -> Namespace:
     """Return the namespace of an array of NumPy, CuPy or any library of the array standard."""
-    return _of_type(type(array)) or Namespace(array.__array_namespace__())
+    return _of_module(type(array).__module__.partition(".")[0]) or Namespace(array.__array_namespace__())

@@ -68,7 +68,7 @@ def workspace_bytes(problem: Conv2dProblem | Pool2dProblem) -> int:
     """Return the most bytes that a call holds beyond its outputs on NumPy.
 
     At most `config.workspace_bytes()`, unless the least piece alone (one output pixel of all channels; pooling:
-    one output row of one channel), a copy of weight, or the divisors of a pooling need more.
+    one output row of one channel), a copy of weight, or the divisors of a weighted pooling (P*Q numbers) need more.
     """
     budget = config.workspace_bytes()
     if hasattr(problem, "groups"):

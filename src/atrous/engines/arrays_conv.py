@@ -16,6 +16,7 @@ Steps of a piece, each skipped where it would copy what is there already:
 from __future__ import annotations
 
 import functools
+import math
 from typing import TYPE_CHECKING, Any
 
 from .array_namespace import Namespace, namespace_of
@@ -121,12 +122,12 @@ class _Run:
         self.direct = steps.dense and not steps.strips and steps.accumulator == steps.problem.dtype and space.is_packed(x)
 
     def buffer(self, name: str, shape: tuple[int, ...]) -> Any:
-        """Return an uninitialised array that pieces of one shape share."""
+        """Return an uninitialised array in memory that all pieces share."""
+        size = math.prod(shape)
         held = self.buffers.get(name)
-        if held is None or held.shape != shape:
-            self.buffers.pop(name, None)
-            held = self.buffers[name] = self.space.empty(shape, self.steps.accumulator)
-        return held
+        if held is None:  # the first piece is the largest
+            held = self.buffers[name] = self.space.empty((size,), self.steps.accumulator)
+        return self.space.xp.reshape(held[:size], shape)
 
     def _weight_matrix(self, weight: Any) -> Any:
         steps, space, order = self.steps, self.space, self.steps.problem.weight_layout
@@ -157,7 +158,8 @@ class _Run:
         for start, extent, size in zip(starts, extents, (p.h, p.w)):
             low = min(max(0, start), size)
             inside.append(slice(low, max(low, min(size, start + extent))))
-        cells = self.x[(*before, *inside, ...)]
+        where = (*before, *inside, ...)
+        cells = self.x[where]
         if not steps.strips:
             return cells
         count = n.stop - n.start
@@ -169,7 +171,8 @@ class _Run:
             high = low + inside[axis].stop - inside[axis].start
             for border in (slice(0, low), slice(high, extent)):
                 if border.start < border.stop:
-                    held[(slice(None), *before[1:], *at, border, ...)] = 0.0
+                    where = (slice(None), *before[1:], *at, border, ...)
+                    held[where] = 0.0
             at.append(slice(low, high))
         where = (slice(None), *before[1:], *at, ...)
         space.store(held, where, cells)
@@ -268,23 +271,30 @@ def conv2d(problem: Conv2dProblem, budget: int, x: Any, weight: Any, scale: Any,
     steps = conv_steps(problem, budget)
     space = namespace_of(x)
     run = (_ElementwiseRun if steps.elementwise else _Run)(steps, space, x, weight)
-    epilogue, last = steps.epilogue, steps.channels_last
     g = 1 if steps.elementwise else problem.groups
-    vector = (g, 1, problem.k // g) if last else (g, problem.k // g, 1)
-    scale, bias = epilogue.operand(space, scale, vector), epilogue.operand(space, bias, vector)
-    through = epilogue.in_place and not steps.elementwise and (g == 1 or not last) and space.writes_through(out)
-    for n, p, q in _blocks(steps):
-        at = (n, p, q, ...) if last else (n, slice(None), p, q)
-        shape = (n.stop - n.start, p.stop - p.start, q.stop - q.start)
-        # a piece of some columns of some rows has no view with its pixels merged
-        target = space.xp.reshape(out[at], _tile_shape(problem, shape, g, last)) if through and (shape[1] == 1 or shape[2] == problem.q) else None
-        sums = run.sums(n, p, q, target)
-        if target is not None and not epilogue.touches:
-            continue
-        extra = None if residual is None else _as_tile(space, problem, residual[at], shape, g, last)
-        y = epilogue.rounded(space, epilogue.apply(space, sums, scale, bias, extra))
-        if y is not target:
-            space.store(out, at, _as_output(space, problem, y, shape, g, last))
+    vector = (g, 1, problem.k // g) if steps.channels_last else (g, problem.k // g, 1)
+    scale, bias = (steps.epilogue.operand(space, operand, vector) for operand in (scale, bias))
+    through = steps.epilogue.in_place and not steps.elementwise and (g == 1 or not steps.channels_last) and space.writes_through(out)
+    for block in _blocks(steps):
+        _piece(run, g, block, scale, bias, residual, out, through)
+
+
+def _piece(run: _Run, g: int, block: tuple[slice, slice, slice], scale: Any, bias: Any, residual: Any, out: Any, through: bool) -> None:
+    """Write one piece of the output; what it holds besides the buffers of `run` is let go at its end."""
+    steps, space, problem, last = run.steps, run.space, run.steps.problem, run.steps.channels_last
+    n, p, q = block
+    at = (n, p, q, ...) if last else (n, slice(None), p, q)
+    shape = (n.stop - n.start, p.stop - p.start, q.stop - q.start)
+    # a piece of some columns of some rows has no view with its pixels merged
+    merges = through and (shape[1] == 1 or shape[2] == problem.q)
+    target = space.xp.reshape(out[at], _tile_shape(problem, shape, g, last)) if merges else None
+    sums = run.sums(n, p, q, target)
+    if target is not None and not steps.epilogue.touches:
+        return
+    extra = None if residual is None else _as_tile(space, problem, residual[at], shape, g, last)
+    y = steps.epilogue.rounded(space, steps.epilogue.apply(space, sums, scale, bias, extra))
+    if y is not target:
+        space.store(out, at, _as_output(space, problem, y, shape, g, last))
 
 
 def _blocks(steps: ConvSteps) -> list[tuple[slice, slice, slice]]:

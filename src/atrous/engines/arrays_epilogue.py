@@ -107,8 +107,8 @@ def _sigmoid(space: Namespace, y: Any) -> Any:
 
 def _hardswish(space: Namespace, y: Any) -> Any:
     gate = _relu(space, y + 3.0, (0.0, 6.0))
+    gate /= 6.0  # before y, whose sixfold overflows where the output does not
     gate *= y
-    gate /= 6.0
     return gate
 
 
@@ -128,7 +128,7 @@ _ACTIVATIONS: dict[str, Callable[..., Any]] = {
 }
 
 #: activation name -> the most it holds beyond y, in units of 8 bytes an element
-_ACTIVATION_WORDS = {"none": 0, "relu": 0, "relu6": 0, "clip": 0, "leaky_relu": 3, "silu": 3, "gelu": 14, "gelu_tanh": 5, "hardswish": 2, "sigmoid": 3, "tanh": 1}
+_ACTIVATION_WORDS = dict(none=0, relu=0, relu6=0, clip=0, leaky_relu=3, silu=3, gelu=14, gelu_tanh=5, hardswish=2, sigmoid=3, tanh=1)
 
 
 class Epilogue:

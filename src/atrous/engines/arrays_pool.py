@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .array_namespace import Namespace, namespace_of
@@ -46,7 +46,7 @@ class PoolSteps:
         else:
             self.accumulator = "float64" if problem.dtype == "float64" or (norm and math.isfinite(self.squares)) else "float32"
         self.itemsize = {"float64": 8, "float32": 4}.get(self.accumulator, 1)
-        self.images, self.rows, self.channels = self._pieces(max(1, min(PIECE_BYTES, budget)))
+        self.images, self.rows, self.channels = self._pieces(max(1, min(PIECE_BYTES, budget - self.fixed_bytes)))
 
     def span(self, rows: int) -> int:
         """Return how many input rows lie under that many output rows, at most."""
@@ -66,7 +66,8 @@ class PoolSteps:
             each = (size + 1) * cells + (2 * size + 2 * word + 8) * passed + (2 * size + 2 * word + 8) * outputs
         else:
             each = 2 * size * cells + size * passed + 2 * size * outputs + (cells + passed + outputs if p.nan == "omit" else 0)
-        return images * channels * each
+        divisors = 2 * size * rows * p.q
+        return images * channels * each + divisors
 
     def _pieces(self, target: int) -> tuple[int, int, int]:
         p = self.problem
@@ -76,11 +77,15 @@ class PoolSteps:
         channels = p.c if rows > 1 else _most(p.c, lambda n: self.piece_bytes(1, 1, n) <= target)
         return 1, rows, channels
 
+    @property
+    def fixed_bytes(self) -> int:
+        """Bytes held from the first piece to the last: what the sums of all windows are divided by."""
+        p, size = self.problem, self.itemsize
+        return size * (2 * p.h * p.w + 3 * p.p * p.q) if p.kind == "weighted" else 64 * (p.p + p.q)
+
     def workspace_bytes(self) -> int:
         """Return the most that a call holds beyond its outputs."""
-        p = self.problem
-        counts = 64 * (p.p + p.q) + 3 * self.itemsize * p.p * p.q
-        return counts + self.piece_bytes(self.images, self.rows, self.channels)
+        return self.fixed_bytes + self.piece_bytes(self.images, self.rows, self.channels)
 
     def meets(self, axis: int, tap: int, first: int, stop: int, offset: int) -> tuple[slice, slice]:
         """Return (outputs, cells): which of the outputs first..stop a tap gives a real cell, and where in an array from `offset` on."""
@@ -236,24 +241,28 @@ class _Piece:
                     yield r, s, (*before, rows, to, ...), (*before, from_rows, of, ...)
 
 
-def _divisor(steps: PoolSteps, space: Namespace, tap_weight: Any) -> Any:
-    """Return what the sums of every window are divided by, (P, Q, 1) or (P, Q) or a number, or None for nothing."""
-    xp, problem = space.xp, steps.problem
+def _divisor(steps: PoolSteps, space: Namespace, tap_weight: Any) -> Callable[[slice], Any]:
+    """Return the function from a slice of output rows to what their sums are divided by, or to None."""
+    xp, problem, last = space.xp, steps.problem, steps.last
+    if problem.kind in ("max", "lp"):
+        return lambda p: None
+    if problem.kind == "weighted" and problem.normalize == "full":
+        total = xp.sum(tap_weight)
+        return lambda p: total
     if problem.kind == "weighted":
-        if problem.normalize == "full":
-            return xp.sum(tap_weight)
-        shape = (1, problem.h, problem.w, 1) if steps.last else (1, 1, problem.h, problem.w)
-        ones = space.full(shape, 1.0, steps.accumulator)
-        return _Piece(steps, space, ones, slice(0, 1), slice(0, problem.p), slice(0, 1)).weighted_sum(tap_weight)[0, ...]
-    if problem.kind == "max" or problem.kind == "lp":
-        return None
+        ones = space.full((1, problem.h, problem.w, 1) if last else (1, 1, problem.h, problem.w), 1.0, steps.accumulator)
+        grid = _Piece(steps, space, ones, slice(0, 1), slice(0, problem.p), slice(0, 1)).weighted_sum(tap_weight)[0, ...]
+        return lambda p: grid[(p, ...) if last else (slice(None), p, ...)]
     if problem.divisor is not None:
-        return problem.divisor
+        return lambda p: problem.divisor
     rows, columns = (space.cast(_counts(steps, space, axis), steps.accumulator) for axis in (0, 1))
-    counts = rows[:, None] * columns[None, :]
-    if problem.kind == "rms":
-        counts = xp.sqrt(counts)
-    return counts[:, :, None] if steps.last else counts[None, :, :]
+
+    def counts(p: slice) -> Any:
+        product = rows[p][:, None] * columns[None, :]
+        product = xp.sqrt(product) if problem.kind == "rms" else product
+        return product[:, :, None] if last else product[None, :, :]
+
+    return counts
 
 
 def _counts(steps: PoolSteps, space: Namespace, axis: int) -> Any:
@@ -274,26 +283,30 @@ def pool2d(problem: Pool2dProblem, budget: int, x: Any, tap_weight: Any, out: An
     steps = pool_steps(problem, budget)
     space = namespace_of(x)
     divisor = _divisor(steps, space, tap_weight)
-    grid = divisor is not None and hasattr(divisor, "shape") and len(divisor.shape) > 0
     for n in _parts(problem.n, steps.images):
         for p in _parts(problem.p, steps.rows):
             for c in _parts(problem.c, steps.channels):
-                piece = _Piece(steps, space, x, n, p, c)
                 at = (n, p, slice(None), c) if steps.last else (n, c, p, slice(None))
-                if problem.return_indices:
-                    y, index = piece.maximum_and_index()
-                    space.store(indices, at, index)
-                elif problem.kind == "max":
-                    y = piece.maximum()
-                elif problem.kind == "avg":
-                    y = piece.fold(space.xp.add, space.cast(piece.cells, steps.accumulator), 0.0, steps.accumulator)
-                elif problem.kind == "weighted":
-                    y = piece.weighted_sum(tap_weight)
-                else:
-                    y = piece.norm()
-                if divisor is not None:
-                    y /= divisor[(p, ...) if steps.last else (slice(None), p, ...)] if grid else divisor
-                space.store(out, at, space.to_odd_float32(y) if problem.dtype == "bfloat16" and steps.accumulator == "float64" else y)
+                _write(_Piece(steps, space, x, n, p, c), at, tap_weight, divisor(p), out, indices)
+
+
+def _write(piece: _Piece, at: tuple[Any, ...], tap_weight: Any, divisor: Any, out: Any, indices: Any) -> None:
+    """Write one piece of the outputs to out[at] and indices[at]."""
+    steps, space, problem = piece.steps, piece.space, piece.steps.problem
+    if problem.return_indices:
+        y, index = piece.maximum_and_index()
+        space.store(indices, at, index)
+    elif problem.kind == "max":
+        y = piece.maximum()
+    elif problem.kind == "avg":
+        y = piece.fold(space.xp.add, space.cast(piece.cells, steps.accumulator), 0.0, steps.accumulator)
+    elif problem.kind == "weighted":
+        y = piece.weighted_sum(tap_weight)
+    else:
+        y = piece.norm()
+    if divisor is not None:
+        y /= divisor
+    space.store(out, at, space.to_odd_float32(y) if problem.dtype == "bfloat16" and steps.accumulator == "float64" else y)
 
 
 def _parts(size: int, step: int) -> list[slice]:

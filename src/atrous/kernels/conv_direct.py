@@ -21,6 +21,8 @@ BUNDLED_COLUMNS = TILES["NarrowTile"][1]
 #: a step of gemm_k may pass its end by 64 slots, a tile of output channels theirs by 64 columns
 SIZE_LIMIT = 2**31 - 64
 LAUNCH_SECONDS = 2.5e-6
+#: integer input dtype -> its lowest and highest value
+INTEGER_RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
 
 
 def tile_of(problem: Any) -> str:
@@ -48,6 +50,15 @@ def roofline(problem: Any, device: Device, flops: float, efficiency: float) -> f
     return max(flops / (device.flops * rate), moved / (0.7 * device.bandwidth)) + LAUNCH_SECONDS
 
 
+def largest_sum(problem: Any) -> int:
+    """Return the largest magnitude of R * S * C/G products (x - zero point) * weight of integers; 0 for floats."""
+    if problem.dtype not in INTEGER_RANGES:
+        return 0
+    lowest, highest = INTEGER_RANGES[problem.dtype]
+    x_most = max(highest - problem.zero_point, problem.zero_point - lowest)
+    return problem.r * problem.s * (problem.c // problem.groups) * x_most * max(-lowest, highest)
+
+
 class ConvDirect:
     """Description of csrc/include/atrous/kernels/conv_direct.cuh."""
 
@@ -60,6 +71,8 @@ class ConvDirect:
         gemm_k = problem.r * problem.s * (problem.c // problem.groups)
         if max(gemm_k, problem.k) >= SIZE_LIMIT:
             return f"R * S * C/G is {gemm_k} and K is {problem.k}, and it counts them in 32 bits"
+        if (most := largest_sum(problem)) > INT32_ELEMENTS:
+            return f"a sum of {gemm_k} products of {problem.dtype} can reach {most}, and it adds them in int32"
         top, bottom, left, right = problem.pads
         if max(problem.h + max(0, top) + max(0, bottom), problem.w + max(0, left) + max(0, right)) > INT32_ELEMENTS:
             return f"H = {problem.h} and W = {problem.w} with padding {problem.pads} pass 2^31 - 1, and it counts cells of an axis in 32 bits"

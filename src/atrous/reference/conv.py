@@ -117,7 +117,7 @@ def activate(y: np.ndarray, activation: tuple[Any, ...]) -> np.ndarray:
     if name == "gelu_tanh":
         return 0.5 * y * (1 + np.tanh(math.sqrt(2 / math.pi) * (y + 0.044715 * y**3)))
     if name == "hardswish":
-        return y * np.clip(y + 3, 0.0, 6.0) / 6
+        return y * (np.clip(y + 3, 0.0, 6.0) / 6)
     if name == "sigmoid":
         return _sigmoid(y)
     if name == "tanh":

@@ -100,20 +100,25 @@ def _average(problem: Pool2dProblem, taps: np.ndarray, real: np.ndarray) -> np.n
     return total / (counts[0][:, None] * counts[1][None, :])[None, :, :, None]
 
 
-def _norm(taps: np.ndarray, power: float) -> np.ndarray:
-    """Return (sum |x|^p)^(1/p), with x divided by a power of two near the largest so that no |x|^p overflows or vanishes."""
+def _norm(taps: np.ndarray, power: float, count: Any = 1) -> np.ndarray:
+    """Return (sum |x|^p / count)^(1/p), with x divided by a power of two near the largest so that no |x|^p overflows or vanishes."""
     magnitude = np.abs(taps)
     largest = magnitude.max(axis=0)
     if np.isinf(power):
         return largest
     usual = np.isfinite(largest) & (largest > 0)
     exponent = np.where(usual, np.frexp(np.where(usual, largest, 1.0))[1], 0)
-    total = (np.ldexp(magnitude, -exponent) ** power).sum(axis=0)
-    return np.ldexp(total ** (1 / power), exponent)
+    scaled = np.ldexp(magnitude, -exponent)
+    # a high power of a number in [0.5, 1) vanishes, so there the largest itself becomes 1; low powers keep sums of whole numbers exact
+    top = np.where(usual, scaled.max(axis=0), 1.0) if power > 64 else 1.0
+    powers = (scaled / top) ** power
+    if power < 1:  # lifts what the scaling loses below the normal numbers back to where it counts
+        powers = np.where(scaled < np.finfo(np.float64).tiny, magnitude**power * np.exp2(-exponent * power), powers)
+    return np.ldexp((powers.sum(axis=0) / count) ** (1 / power) * top, exponent)
 
 
 def _root_mean_square(taps: np.ndarray, real: np.ndarray) -> np.ndarray:
-    return _norm(taps, 2.0) / np.sqrt(real.sum(axis=0))
+    return _norm(taps, 2.0, real.sum(axis=0))
 
 
 def _weighted(problem: Pool2dProblem, taps: np.ndarray, real: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -13,8 +13,8 @@
 // Shared    A row of x is a slot: one gemm_k of one group. WideTile: 16 slots (float64: 8) x (128 + 64) sums, 13 KB;
 //           NarrowTile: 64 (float64: 32) x (64 + 32), 26 KB. With the tables of pixels and taps at most 30 KB, so that
 //           two blocks fit wherever 2 x 256 threads x 128 registers do.
-// Requires  R * S * C/G and K below 2^31 - 64; H and W with their padding below 2^31; fewer than 2^31 blocks. For int32
-//           Index every element offset fits.
+// Requires  R * S * C/G and K below 2^31 - 64; H and W with their padding below 2^31; fewer than 2^31 blocks; of
+//           integers no sum that can pass 2^31 - 1. For int32 Index every element offset fits.
 // Cost      2 * N*P*Q * K * R*S*C/G operations; x is read K/64 times per tap and weight gemm_m/128 times, from L2.
 #pragma once
 
