@@ -12,9 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "atrous/geometry.hpp"
+#include "common_bindings.hpp"
 #include "instances/table.hpp"
-#include "struct_layout.hpp"
 
 namespace py = pybind11;
 
@@ -173,21 +172,8 @@ py::dict device_info(int device) {
 PYBIND11_MODULE(_cuda, module, py::mod_gil_not_used()) {
   module.doc() = "The kernels of atrous built ahead of time for NVIDIA GPUs.";
   module.def("kernels", &kernels, "The name of every kernel in this build.");
-  module.def(
-      "parameter_bytes", [](const std::string& name) { return entry_of(name).parameter_bytes; }, py::arg("name"),
-      "Bytes of the kernel's one argument.");
-  module.def("layout", &atrous::struct_layout, py::arg("name"),
-             "(field, offset) of a struct, then (\"sizeof\", size).");
+  atrous::bind_common(module, &entry_of);
   module.def("build_info", &build_info, "What this extension was built with and for.");
-  module.def("output_size", &atrous::output_size, py::arg("size"), py::arg("kernel"), py::arg("stride"),
-             py::arg("dilation"), py::arg("low"), py::arg("high"), py::arg("ceil_mode"),
-             "Outputs of a window on an axis.");
-  module.def(
-      "source_coordinate",
-      [](int mode, int i, int extent) {
-        return atrous::source_coordinate(static_cast<atrous::PaddingMode>(mode), i, extent);
-      },
-      py::arg("mode"), py::arg("i"), py::arg("extent"), "The cell that holds a padded coordinate, or -1 for zero.");
   module.def("device_count", &device_count, "Number of CUDA devices; raises CudaError where there is no driver.");
   module.def("device_info", &device_info, py::arg("device"), "Facts of one device.");
   py::class_<Prepared>(module, "Prepared", "One kernel with its grid and its arguments, ready to launch.")

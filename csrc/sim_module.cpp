@@ -9,11 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "atrous/geometry.hpp"
+#include "common_bindings.hpp"
 #include "instances/table.hpp"
 #include "sim/machine.hpp"
 #include "sim/test_kernels.hpp"
-#include "struct_layout.hpp"
 
 namespace py = pybind11;
 
@@ -137,21 +136,8 @@ PYBIND11_MODULE(_sim, module, py::mod_gil_not_used()) {
   module.doc() = "The kernels of atrous compiled for the host, on a model of the CUDA thread machine.";
   module.def("kernels", [] { return names(atrous::kernel_table()); }, "The name of every kernel in this build.");
   module.def("test_kernels", [] { return names(test_table()); }, "The kernels that test the simulator itself.");
-  module.def(
-      "parameter_bytes", [](const std::string& name) { return entry_of(name).parameter_bytes; }, py::arg("name"),
-      "Bytes of the kernel's one argument.");
-  module.def("layout", &atrous::struct_layout, py::arg("name"),
-             "(field, offset) of a struct, then (\"sizeof\", size).");
+  atrous::bind_common(module, &entry_of);
   module.def("build_info", &build_info, "What this extension was built with and for.");
-  module.def("output_size", &atrous::output_size, py::arg("size"), py::arg("kernel"), py::arg("stride"),
-             py::arg("dilation"), py::arg("low"), py::arg("high"), py::arg("ceil_mode"),
-             "Outputs of a window on an axis.");
-  module.def(
-      "source_coordinate",
-      [](int mode, int i, int extent) {
-        return atrous::source_coordinate(static_cast<atrous::PaddingMode>(mode), i, extent);
-      },
-      py::arg("mode"), py::arg("i"), py::arg("extent"), "The cell that holds a padded coordinate, or -1 for zero.");
   module.def("set_schedule", &set_schedule, py::arg("word"), py::arg("seed"),
              "Run blocks and threads 'in-order', in 'reverse' or at 'random' from now on.");
   py::class_<Prepared>(module, "Prepared", "One kernel with its grid and its arguments, ready to run.")

@@ -55,7 +55,7 @@ def no_arrays(argument: str, functions: tuple[str, ...]) -> list[Row]:
         ("dict", lambda: {"x": 1}, "dict"),
         ("object", lambda: object(), "object"),
         ("class", lambda: np.ndarray, "type"),
-        ("dtype", lambda: np.dtype("f4"), "Float32DType"),
+        ("dtype", lambda: np.dtype("f4"), type(np.dtype("f4")).__name__),
         ("numpy scalar", lambda: np.float32(1), "float32"),
         ("function", lambda: image, "function"),
     ]

@@ -142,6 +142,8 @@ def test_a_large_image_in_pieces_gives_the_same_bits_in_any_batch(monkeypatch):
 
 
 HEAVY = [
+    "n400c16h14w14_k16r3s3_pad1_f32",
+    "n400c16h14w14_avg_r3s3_f16",
     "n4c64h56w56_k64r3s3_pad1_f32",
     "n4c64h56w56_k64r3s3_pad1_f16_nchw",
     "n2c64h56w56_k128r1s1_f16_bias_gelu",
@@ -295,3 +297,32 @@ def test_integer_sums_are_exact_beyond_float32():
     x = np.full((1, 1, 1, 1200), 255, "uint8")
     x[..., 0] = 254
     assert call(problem, {"x": x, "weight": np.full((1, 1, 1, 1200), 255, "uint8")}).item() == 255 * 255 * 1199 + 254 * 255
+
+
+@pytest.mark.parametrize("zero_point", [0, 7])
+def test_nan_becomes_0_in_integers(zero_point):
+    problem = parse(f"n1c1h1w2_k2r1s1_i8_outi8_scalef32_outzp{zero_point}")
+    scale = np.array([math.nan, 1.0], "float32")
+    got = call(problem, {"x": np.full((1, 1, 2, 1), 3, "int8"), "weight": np.ones((2, 1, 1, 1), "int8"), "scale": scale})
+    assert got.ravel().tolist() == [0, 3 + zero_point] * 2
+
+
+@pytest.mark.parametrize(
+    ("nan", "values", "positions"), [("propagate", [math.nan, math.nan, math.nan, 1], [1, 3, 4, 6]), ("omit", [2, 3, math.nan, 1], [0, 2, 4, 6])]
+)
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+@pytest.mark.parametrize("indices", [True, False])
+def test_nan_in_maxima(nan, values, positions, dtype, indices):
+    problem = dataclasses.replace(parse("n1c1h1w8_max_r1s2_f32"), dtype=dtype, nan=nan, return_indices=indices)
+    x = np.array([2, math.nan, 3, math.nan, math.nan, math.nan, 1, -math.inf], dtype).reshape(1, 1, 8, 1)
+    got = call(problem, {"x": x})
+    if indices:
+        assert got[1].ravel().tolist() == positions
+        got = got[0]
+    np.testing.assert_array_equal(got.astype(float).ravel(), values)
+
+
+def test_the_overhang_of_ceil_mode_reads_no_cropped_cell():
+    problem = parse("n1c1h6w1_max_r2s1_pad0:-1:0:0_stride2x1_ceil_f32_indices")
+    y, index = call(problem, {"x": np.arange(6, dtype="float32").reshape(1, 6, 1, 1)})
+    assert (y.ravel().tolist(), index.ravel().tolist()) == ([1.0, 3.0, 4.0], [1, 3, 4])

@@ -63,6 +63,7 @@ FLOORS = (
     ("include/atrous/kernels/",),
     ("instances/",),
     ("struct_layout.hpp", "sim/"),
+    ("common_bindings.hpp",),
     ("module.cpp", "sim_module.cpp"),
 )
 CPP_SUFFIXES = (".cu", ".cuh", ".cpp", ".hpp", ".h")

@@ -208,8 +208,10 @@ class Pool2dProblem(WindowGeometry):
             if self.kind != allowed and getattr(self, word) != default:
                 said = {"power": "p", "weighting": "weights"}.get(word, word)
                 raise ProblemError(sentence(name, f"{said} is {getattr(self, word)!r}", f"{said} only in {allowed} pooling", f"drop {said}="))
-        if self.divisor is not None and (self.divisor == 0 or not math.isfinite(self.divisor)):
-            raise ProblemError(sentence(name, f"divisor is {self.divisor:g}", "a finite number that is not 0", "pass divisor=None to count the taps"))
+        smallest, largest = (0.0, math.inf) if self.dtype == "float64" else (2.0**-126, (2 - 2.0**-23) * 2.0**127)  # what its accumulator holds in full
+        if self.divisor is not None and not (smallest <= abs(self.divisor) <= largest and 0 < abs(self.divisor) < math.inf):
+            expected = "a finite number that is not 0" + ("" if self.dtype == "float64" else " and lies in float32's range")
+            raise ProblemError(sentence(name, f"divisor is {self.divisor:g}", expected, "pass divisor=None to count the taps"))
         if not self.power > 0:
             raise ProblemError(sentence(name, f"p is {self.power:g}", "a real p > 0, or inf for max |x|", "use p=1 for sums of |x|; p = 0 has no norm"))
         if self.sigma is not None and not (self.sigma > 0 and math.isfinite(self.sigma)):

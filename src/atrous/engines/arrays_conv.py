@@ -285,9 +285,8 @@ def _piece(run: _Run, g: int, block: tuple[slice, slice, slice], scale: Any, bia
     n, p, q = block
     at = (n, p, q, ...) if last else (n, slice(None), p, q)
     shape = (n.stop - n.start, p.stop - p.start, q.stop - q.start)
-    # a piece of some columns of some rows has no view with its pixels merged
-    merges = through and (shape[1] == 1 or shape[2] == problem.q)
-    target = space.xp.reshape(out[at], _tile_shape(problem, shape, g, last)) if merges else None
+    # columns are cut in pieces of a single row only, so the pixels of a piece always merge into one axis
+    target = space.xp.reshape(out[at], _tile_shape(problem, shape, g, last)) if through else None
     sums = run.sums(n, p, q, target)
     if target is not None and not steps.epilogue.touches:
         return

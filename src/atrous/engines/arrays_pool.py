@@ -205,18 +205,15 @@ class _Piece:
         return self.fold(xp.add, size**power, 0.0, steps.accumulator) ** (1 / power)
 
     def _scaled_norm(self, size: Any, power: float) -> Any:
-        """Return the norm with every window divided by a power of two near its largest, in two steps that cannot overflow."""
+        """Return the norm with every window divided by the power of two at or below its largest."""
         xp = self.space.xp
         largest = self.fold(xp.maximum, size, 0.0, "float64")
         usual = xp.isfinite(largest) & (largest > 0)
-        exponent = xp.floor(xp.log2(xp.where(usual, largest, xp.ones_like(largest))))
-        half = xp.floor(exponent * 0.5)
-        first, second = 2.0**half, 2.0 ** (exponent - half)
+        scale = 2.0 ** xp.floor(xp.log2(xp.where(usual, largest, xp.ones_like(largest))))
         total = xp.zeros_like(largest)
         for _, _, outputs, cells in self._all_taps():
-            term = (size[cells] / first[outputs] / second[outputs]) ** power
-            self.space.into(total, outputs, xp.add, total[outputs], term)
-        return total ** (1 / power) * first * second
+            self.space.into(total, outputs, xp.add, total[outputs], (size[cells] / scale[outputs]) ** power)
+        return total ** (1 / power) * scale
 
     def weighted_sum(self, tap_weight: Any) -> Any:
         """Return the sum of weight times x over the real taps of every window."""

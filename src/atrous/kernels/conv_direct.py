@@ -8,7 +8,7 @@ from typing import Any
 
 from ..arguments import INPUT_DTYPES, LAYOUTS
 from ..launch import Launch
-from .base import GRID_LIMIT, INT32_ELEMENTS, Device, Strides, default_strides, spans_int32
+from .base import GRID_LIMIT, INT32_ELEMENTS, Device, Kernel, Strides, default_strides, spans_int32
 from .parameters import BYTES, CPP_TYPES, ConvArguments, conv_arguments, pointer_names
 
 THREADS = 256
@@ -59,6 +59,22 @@ def largest_sum(problem: Any) -> int:
     return problem.r * problem.s * (problem.c // problem.groups) * x_most * max(-lowest, highest)
 
 
+def conv_launch(kernel: Kernel, problem: Any, strides: Strides | None, count: int, *tile: str) -> Launch:
+    """Return the launch of a convolution kernel of 256 threads a block: NAME<dtype, layout, index, tile...>."""
+    strides = strides or default_strides(problem)
+    index = "int32" if spans_int32(problem, strides) else "int64"
+    types = ", ".join([CPP_TYPES[problem.dtype], problem.layout.capitalize(), index, *tile])
+    return Launch(
+        name=f"{kernel.name}<{types}>",
+        header=kernel.header,
+        grid=(count, 1, 1),
+        block=(THREADS, 1, 1),
+        shared_bytes=0,
+        parameters=conv_arguments(problem, strides),
+        pointers=pointer_names(ConvArguments),
+    )
+
+
 class ConvDirect:
     """Description of csrc/include/atrous/kernels/conv_direct.cuh."""
 
@@ -82,17 +98,7 @@ class ConvDirect:
 
     def launch(self, problem: Any, strides: Strides | None = None) -> Launch:
         """Return the launch for operands of these strides (default: contiguous)."""
-        strides = strides or default_strides(problem)
-        index = "int32" if spans_int32(problem, strides) else "int64"
-        return Launch(
-            name=f"conv_direct<{CPP_TYPES[problem.dtype]}, {problem.layout.capitalize()}, {index}, {tile_of(problem)}>",
-            header=self.header,
-            grid=(blocks(problem), 1, 1),
-            block=(THREADS, 1, 1),
-            shared_bytes=0,
-            parameters=conv_arguments(problem, strides),
-            pointers=pointer_names(ConvArguments),
-        )
+        return conv_launch(self, problem, strides, blocks(problem), tile_of(problem))
 
     def seconds(self, problem: Any, device: Device) -> float:
         """Return the estimated time: a roofline in which idle columns of a tile cost as much as used ones."""

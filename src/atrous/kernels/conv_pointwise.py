@@ -7,9 +7,9 @@ from typing import Any
 
 from ..arguments import FLOAT_DTYPES, LAYOUTS
 from ..launch import Launch
-from .base import GRID_LIMIT, Device, Strides, default_strides, spans_int32
-from .conv_direct import SIZE_LIMIT, THREADS, roofline
-from .parameters import CPP_TYPES, ConvArguments, conv_arguments, pointer_names
+from .base import GRID_LIMIT, Device, Strides
+from .conv_direct import SIZE_LIMIT, conv_launch, roofline
+from .parameters import CPP_TYPES
 
 PIXELS, COLUMNS = 128, 64  # of a block: WideTile of tile.cuh
 #: no table of taps or pixels stands between a load and its use: above conv_direct's 0.7
@@ -51,17 +51,7 @@ class ConvPointwise:
 
     def launch(self, problem: Any, strides: Strides | None = None) -> Launch:
         """Return the launch for operands of these strides (default: contiguous)."""
-        strides = strides or default_strides(problem)
-        index = "int32" if spans_int32(problem, strides) else "int64"
-        return Launch(
-            name=f"conv_pointwise<{CPP_TYPES[problem.dtype]}, {problem.layout.capitalize()}, {index}>",
-            header=self.header,
-            grid=(blocks(problem), 1, 1),
-            block=(THREADS, 1, 1),
-            shared_bytes=0,
-            parameters=conv_arguments(problem, strides),
-            pointers=pointer_names(ConvArguments),
-        )
+        return conv_launch(self, problem, strides, blocks(problem))
 
     def seconds(self, problem: Any, device: Device) -> float:
         """Return the estimated time: a roofline in which idle columns of a tile cost as much as used ones."""
