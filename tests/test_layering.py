@@ -27,12 +27,14 @@ MAY_IMPORT = {
     "reference": {"problem", "geometry", "weighting"},
     "engines": {"launch", "errors", "config"},
     "interop": {"errors"},
-    "operands": {"errors", "interop"},
+    "overlap": {"interop"},
+    "operands": {"errors", "interop", "overlap"},
     "choose": {"kernels", "problem", "config", "errors"},
     "sampling": {"arguments", "errors", "problem"},
     "testing": {"kernels", "problem", "config", "reference", "sampling", "weighting", "errors"},
 }
-MAY_IMPORT["plan"] = {"choose", "engines", "kernels", "config", *MAY_IMPORT["problem"], "problem", "interop", "operands", "weighting"}
+MAY_IMPORT["recall"] = {"interop", "overlap"}
+MAY_IMPORT["plan"] = {"recall", "choose", "engines", "kernels", "config", *MAY_IMPORT["problem"], "problem", "interop", "operands", "weighting"}
 _DOORS = {"plan", "requests", "operands", "problem", "interop", "errors", "arguments"}
 MAY_IMPORT.update(
     requests={"arguments", "errors", "problem"},

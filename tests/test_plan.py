@@ -7,7 +7,7 @@ import pytest
 from libraries import BIAS, CONV_Y, POOL_Y, WEIGHT, Producer, X, engine, equal, library, numbers
 
 import atrous
-from atrous import reference
+from atrous import operands, reference
 from atrous.engines import arrays
 from atrous.problem import Conv2dProblem, Pool2dProblem
 
@@ -142,3 +142,34 @@ def test_device_of_a_plan_and_of_x_must_agree(monkeypatch):
     plan._constants["weight"].device = "cuda:1"
     with pytest.raises(atrous.ProblemError, match="x is on cpu and the plan's weight on cuda:1; expected arrays on one device; move the plan's weight"):
         plan(X)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: atrous.plan_conv2d(X.shape, WEIGHT, BIAS, padding=1, stride=2, engine="simulated"), lambda: simulated_pool("weighted")]
+)
+def test_a_repeated_call_is_recalled_and_still_refuses(make, monkeypatch):
+    """The second call of known forms skips the checks of form, never those of addresses."""
+    plan = make()
+    out = np.zeros(plan.problem.y_shape, "float32")
+    first = plan(X, out=out).copy()
+    looked = []
+    monkeypatch.setattr("atrous.plan.gather", lambda *words, **others: looked.append(words) or operands.gather(*words, **others))
+    out[...] = 0
+    other = np.asfortranarray(X * 2)
+    assert plan(X, out=out) is out and not looked
+    equal(out, first)
+    plan(other, out=out)  # other strides: checked afresh
+    assert len(looked) == 1
+    equal(out, plan(other))
+    out.flags.writeable = False
+    with pytest.raises(atrous.ProblemError, match="read-only"):
+        plan(X, out=out)
+    both = np.zeros(X.size + out.size, "float32")
+    x, y = both[: X.size].reshape(X.shape), both[8 : 8 + out.size].reshape(out.shape)
+    for _ in range(2):
+        with pytest.raises(atrous.ProblemError, match="shares memory"):
+            plan(x, out=y)
+
+
+def simulated_pool(kind):
+    return atrous.plan_pool2d(X.shape, (3, 2), kind, dtype="float32", padding=1, engine="simulated")

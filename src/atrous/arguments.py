@@ -55,10 +55,15 @@ def one_of(operation: str, name: str, value: Any, allowed: tuple[str, ...], reme
 
 def flag(operation: str, name: str, value: Any) -> bool:
     """Return Python's or NumPy's True or False as a bool, else raise ProblemError."""
-    kind = type(value)
-    if isinstance(value, bool) or (kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_")):
+    if is_truth_value(value):
         return bool(value)
-    raise ProblemError(sentence(operation, f"{name} is {shown(value)} of type {kind.__name__}", "True or False", f"pass {name} as a bool"))
+    raise ProblemError(sentence(operation, f"{name} is {shown(value)} of type {type(value).__name__}", "True or False", f"pass {name} as a bool"))
+
+
+def is_truth_value(value: Any) -> bool:
+    """Return whether a value is Python's or NumPy's True or False; early NumPys let theirs pass for integers."""
+    kind = type(value)
+    return isinstance(value, bool) or (kind.__module__ == "numpy" and kind.__name__ in ("bool", "bool_"))
 
 
 def counted(number: int, one: str, many: str) -> str:
@@ -70,7 +75,7 @@ def integer(operation: str, name: str, value: Any, smallest: int | None = None, 
     """Return `value` as an int of at least `smallest`, else raise ProblemError, which says what `also` would do."""
     wanted = ("an integer" if smallest is None else f"an integer >= {smallest}") + also
     try:
-        if isinstance(value, bool):
+        if is_truth_value(value):
             raise TypeError
         number = operator.index(value)
     except TypeError:

@@ -76,6 +76,10 @@ class Library:
         """Return the library's current stream on the operand's device; 0 on a CPU."""
         return 0
 
+    def is_current(self, operand: Operand) -> bool:
+        """Return whether a launch from here goes to the operand's device."""
+        return True
+
     def on(self, operand: Operand, stream: int) -> contextlib.AbstractContextManager[Any]:
         """Return a context in which device and stream are those of the call."""
         return contextlib.nullcontext()
@@ -152,6 +156,9 @@ class CuPy(Library):
 
     def stream(self, operand: Operand) -> int:
         return int(self.cupy.cuda.get_current_stream(device_index(operand)).ptr)
+
+    def is_current(self, operand: Operand) -> bool:
+        return bool(self.cupy.cuda.runtime.getDevice() == device_index(operand))
 
     @contextlib.contextmanager
     def on(self, operand: Operand, stream: int) -> Iterator[None]:
@@ -352,44 +359,3 @@ def stream_pointer(operation: str, stream: Any) -> int:
             "pass stream=None for the current stream",
         )
     )
-
-
-def byte_range(operand: Operand, itemsize: int) -> tuple[int, int]:
-    """Return the first and the one-past-last byte address that an operand can touch."""
-    if 0 in operand.shape:
-        return operand.pointer, operand.pointer
-    spans = [(extent - 1) * step * itemsize for extent, step in zip(operand.shape, operand.strides)]
-    low = sum(span for span in spans if span < 0)
-    return operand.pointer + low, operand.pointer + sum(span for span in spans if span > 0) + itemsize
-
-
-def may_share_memory(one: Operand, other: Operand) -> bool:
-    """Return whether two operands may have a cell in common; channel slices of one larger array are told apart."""
-    size, other_size = numpy_dtype(one.dtype).itemsize, numpy_dtype(other.dtype).itemsize
-    low, high = byte_range(one, size)
-    start, end = byte_range(other, other_size)
-    if start >= high or end <= low:
-        return False
-    first = [(abs(step) * size, extent) for step, extent in zip(one.strides, one.shape) if extent > 1]
-    second = [(abs(step) * other_size, extent) for step, extent in zip(other.strides, other.shape) if extent > 1]
-    for period, _ in first:
-        # both are rows of one pitch: they are disjoint if their places within the pitch are
-        if period and all(step % period == 0 for step, _ in first + second if step >= period):
-            width = size + sum(step * (extent - 1) for step, extent in first if step < period)
-            other_width = other_size + sum(step * (extent - 1) for step, extent in second if step < period)
-            place = (start - low) % period
-            if place >= width and place + other_width <= period:
-                return False
-    return True
-
-
-def overlaps_itself(operand: Operand) -> bool:
-    """Return whether two indices of an operand may name one cell (broadcast or overlapping strides)."""
-    if 0 in operand.shape:
-        return False
-    reach = 1
-    for step, extent in sorted((abs(step), extent) for step, extent in zip(operand.strides, operand.shape) if extent > 1):
-        if step < reach:
-            return True
-        reach = step * (extent - 1) + reach
-    return False

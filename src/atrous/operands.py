@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .errors import ProblemError, sentence
-from .interop import Library, Operand, library_of, may_share_memory, overlaps_itself
+from .interop import Library, Operand, library_of
+from .overlap import may_share_memory, overlaps_itself
 
 Operands = dict[str, Operand]
 
