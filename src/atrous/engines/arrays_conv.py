@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .array_namespace import Namespace, namespace_of
@@ -38,6 +39,15 @@ def _accumulator(problem: Conv2dProblem) -> str:
     low, high = LIMITS[problem.dtype]
     most = max(high - problem.zero_point, problem.zero_point - low) * max(-low, high)
     return "float32" if most * problem.r * problem.s * (problem.c // problem.groups) <= 2**24 else "float64"
+
+
+def largest_part(extent: int, fits: Callable[[int], bool]) -> int:
+    """Return the size of even parts of `extent`, the largest that fits, at least 1."""
+    low, high = 1, extent
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return -(-extent // -(-extent // low))
 
 
 class ConvSteps:
@@ -84,19 +94,10 @@ class ConvSteps:
         p = self.problem
         if (whole := self.piece_bytes(1, p.p, p.q)) <= target:
             return min(max(1, p.n), target // whole), p.p, p.q
-        rows, columns = self._most(p.p, lambda n: self.piece_bytes(1, n, p.q) <= target), p.q
+        rows, columns = largest_part(p.p, lambda n: self.piece_bytes(1, n, p.q) <= target), p.q
         if rows == 1:
-            columns = self._most(p.q, lambda n: self.piece_bytes(1, 1, n) <= target)
+            columns = largest_part(p.q, lambda n: self.piece_bytes(1, 1, n) <= target)
         return 1, rows, columns
-
-    @staticmethod
-    def _most(extent: int, fits: Any) -> int:
-        """Return the size of even parts of `extent`, the largest that fits, at least 1."""
-        low, high = 1, extent
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if fits(middle) else (low, middle - 1)
-        return -(-extent // -(-extent // low))
 
     def workspace_bytes(self) -> int:
         """Return the most that a call holds beyond its output."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .array_namespace import Namespace, namespace_of
+from .arrays_conv import largest_part
 from .arrays_epilogue import LIMITS
 
 if TYPE_CHECKING:
@@ -73,8 +74,8 @@ class PoolSteps:
         p = self.problem
         if (whole := self.piece_bytes(1, p.p, p.c)) <= target:
             return min(max(1, p.n), target // whole), p.p, p.c
-        rows = _most(p.p, lambda n: self.piece_bytes(1, n, p.c) <= target)
-        channels = p.c if rows > 1 else _most(p.c, lambda n: self.piece_bytes(1, 1, n) <= target)
+        rows = largest_part(p.p, lambda n: self.piece_bytes(1, n, p.c) <= target)
+        channels = p.c if rows > 1 else largest_part(p.c, lambda n: self.piece_bytes(1, 1, n) <= target)
         return 1, rows, channels
 
     @property
@@ -95,15 +96,6 @@ class PoolSteps:
         high = max(low, min(stop, (self.limits[axis] - 1 - shift) // stride + 1))
         start = low * stride + shift - offset
         return slice(low - first, high - first), slice(start, start + max(0, (high - low - 1) * stride + 1), stride)
-
-
-def _most(extent: int, fits: Any) -> int:
-    """Return the size of even parts of `extent`, the largest that fits, at least 1."""
-    low, high = 1, extent
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return -(-extent // -(-extent // low))
 
 
 @functools.lru_cache(maxsize=4096)
