@@ -181,31 +181,34 @@ class _Piece:
         shape[self.steps.axes[axis]] = size
         return self.space.xp.reshape(self.space.xp.arange(start, start + size, dtype=self.space.dtype(dtype)), tuple(shape))
 
-    def norm(self) -> Any:
-        """Return (sum |x|^p)^(1/p) of every window."""
+    def norm(self, count: Any) -> Any:
+        """Return (sum |x|^p / count)^(1/p) of every window; `count` is None or the number of real taps."""
         xp, steps = self.space.xp, self.steps
         power = steps.squares
         size = xp.abs(self.space.cast(self.cells, steps.accumulator))
         if math.isinf(power):
             return self.fold(xp.maximum, size, 0.0, steps.accumulator)
         if steps.scaled:
-            return self._scaled_norm(size, power)
+            return self._scaled_norm(size, power, count)
         if power == 2.0:
-            return xp.sqrt(self.fold(xp.add, size * size, 0.0, steps.accumulator))
+            total = self.fold(xp.add, size * size, 0.0, steps.accumulator)
+            return xp.sqrt(total if count is None else total / count)
         if power == 1.0:
             return self.fold(xp.add, size, 0.0, steps.accumulator)
         return self.fold(xp.add, size**power, 0.0, steps.accumulator) ** (1 / power)
 
-    def _scaled_norm(self, size: Any, power: float) -> Any:
+    def _scaled_norm(self, size: Any, power: float, count: Any) -> Any:
         """Return the norm with every window divided by the power of two at or below its largest."""
         xp = self.space.xp
         largest = self.fold(xp.maximum, size, 0.0, "float64")
         usual = xp.isfinite(largest) & (largest > 0)
-        scale = 2.0 ** xp.floor(xp.log2(xp.where(usual, largest, xp.ones_like(largest))))
+        exponent = xp.floor(xp.log2(xp.where(usual, largest, xp.ones_like(largest))))
+        scale = 2.0 ** xp.where(exponent > 1023, exponent - 1, exponent)  # log2 rounds the largest numbers up to 1024
         total = xp.zeros_like(largest)
         for _, _, outputs, cells in self._all_taps():
             self.space.into(total, outputs, xp.add, total[outputs], (size[cells] / scale[outputs]) ** power)
-        return total ** (1 / power) * scale
+        mean = total if count is None else total / count
+        return mean ** (1 / power) * scale
 
     def weighted_sum(self, tap_weight: Any) -> Any:
         """Return the sum of weight times x over the real taps of every window."""
@@ -248,7 +251,6 @@ def _divisor(steps: PoolSteps, space: Namespace, tap_weight: Any) -> Callable[[s
 
     def counts(p: slice) -> Any:
         product = rows[p][:, None] * columns[None, :]
-        product = xp.sqrt(product) if problem.kind == "rms" else product
         return product[:, :, None] if last else product[None, :, :]
 
     return counts
@@ -292,7 +294,7 @@ def _write(piece: _Piece, at: tuple[Any, ...], tap_weight: Any, divisor: Any, ou
     elif problem.kind == "weighted":
         y = piece.weighted_sum(tap_weight)
     else:
-        y = piece.norm()
+        y, divisor = piece.norm(divisor), None
     if divisor is not None:
         y /= divisor
     space.store(out, at, space.to_odd_float32(y) if problem.dtype == "bfloat16" and steps.accumulator == "float64" else y)
