@@ -27,10 +27,11 @@ def bits(array):
     return np.ascontiguousarray(array).view(np.uint8).tobytes()
 
 
+@pytest.mark.parametrize("engine", ["arrays", "simulated"])
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_1_same_bits_from_run_to_run_and_alone_or_in_any_batch(engine, case):
-    if engine == "reference":
-        pytest.skip("the reference is not an engine")
+    if reason := getattr(engines, engine).available():
+        pytest.skip(reason)
     problem = parse(case)
     inputs = testing.random_inputs(problem, 5)
     together = run(Public(engine), problem, inputs)
