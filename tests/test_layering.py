@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "testing": {"kernels", "problem", "config", "reference", "sampling", "weighting", "errors"},
 }
 MAY_IMPORT["recall"] = {"interop", "overlap"}
-MAY_IMPORT["plan"] = {"recall", "choose", "engines", "kernels", "config", *MAY_IMPORT["problem"], "problem", "interop", "operands", "weighting"}
+MAY_IMPORT["plan"] = {"recall", "window", "choose", "engines", "kernels", "config", *MAY_IMPORT["problem"], "problem", "interop", "operands", "weighting"}
 _DOORS = {"plan", "requests", "operands", "problem", "interop", "errors", "arguments"}
 MAY_IMPORT.update(
     requests={"arguments", "errors", "problem"},

@@ -173,3 +173,11 @@ def test_a_repeated_call_is_recalled_and_still_refuses(make, monkeypatch):
 
 def simulated_pool(kind):
     return atrous.plan_pool2d(X.shape, (3, 2), kind, dtype="float32", padding=1, engine="simulated")
+
+
+@pytest.mark.parametrize(("n", "k"), [(0, 6), (2, 0)])
+def test_a_plan_of_nothing_writes_nothing_and_launches_nothing(engine, n, k):
+    plan = atrous.plan_conv2d((n, 6, 6, 4), np.ones((k, 3, 3, 4), "float32"), engine=engine)
+    out = np.empty((n, 4, 4, k), "float32")
+    for _ in range(2):
+        assert plan(np.ones((n, 6, 6, 4), "float32"), out=out) is out

@@ -267,3 +267,16 @@ def shape4(operation: str, name: str, shape: Any, letters_: str) -> tuple[int, i
         )
     checked = [integer(operation, f"{name}.shape[{i}]", size, 0) for i, size in enumerate(sizes)]
     return checked[0], checked[1], checked[2], checked[3]
+
+
+def pool_options(operation: str, options: dict[str, Any]) -> None:
+    """Turn the options of a pooling that are given into plain bools, floats and known words, in place."""
+    for name in ("ceil_mode", "return_indices", "count_include_pad"):
+        if name in options:
+            options[name] = flag(operation, name, options[name])
+    for name in ("divisor", "sigma", "power"):
+        if name in options and (name == "power" or options[name] is not None):
+            options[name] = number(operation, "p" if name == "power" else name, options[name])
+    for name, words in (("nan", NAN_POLICIES), ("normalize", NORMALIZATIONS)):
+        if name in options:
+            one_of(operation, name, options[name], words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .operands import gather, vector
+from .operands import gather
 from .plan import execute, packed
 from .requests import conv_options, conv_problem
 
@@ -112,7 +112,6 @@ def conv2d(
     )  # fmt: skip
     problem = conv_problem(inputs["x"].shape, inputs["weight"].shape, options)
     for name in ("scale", "bias"):
-        vector("conv2d", name, inputs.get(name), problem.k)
         if name in inputs and problem.k > 1 and inputs[name].strides != (1,):
             inputs[name] = packed("conv2d", library, {name: inputs[name]})[name]
     return execute(problem, library, inputs, out, stream, engine, kernel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
+from dataclasses import fields
 from typing import Any
 
 from . import config
@@ -18,11 +19,14 @@ from .operands import Operands, gather, matches, output, same_device, vector
 from .problem import Conv2dProblem, Pool2dProblem
 from .recall import Recall
 from .weighting import tap_weights
+from .window import WindowGeometry
 
 log = logging.getLogger("atrous")
 
 KERNEL_ENGINES = {"compiled": compiled, "runtime": runtime, "simulated": simulated}
 ENGINES = (*KERNEL_ENGINES, "arrays")
+#: fields of a problem that follow from shapes, window and padding; all others are options of its `make`
+GEOMETRY = {field.name for field in fields(WindowGeometry)} | {"k"}
 
 
 def engine_reasons() -> dict[str, str | None]:
@@ -246,7 +250,8 @@ class Plan:
         if is_named_weighting(self.problem):
             inputs["tap_weight"] = self._taps(library, inputs["x"])
         y = execute(self.problem, library, inputs, out, stream, self._engine, self._kernel, self)
-        if residual is None and out is not None and not isinstance(out, tuple) and self._planned.kernel is not None:
+        launched = self._planned.kernel is not None and 0 not in self.problem.y_shape
+        if launched and residual is None and out is not None and not isinstance(out, tuple):
             target = library.operand(operation, "out", out)
             self._recall.keep(library, x, out, *self._planned.prepare(inputs, [target]), (inputs["x"], target))
         return y
@@ -279,14 +284,11 @@ class Plan:
 def resize(problem: Problem, x_shape: Any) -> Problem:
     """Return the problem for another input shape, with the same window, stride, dilation and resolved pads."""
     top, bottom, left, right = problem.pads
-    shared: dict[str, Any] = dict(stride=problem.stride, padding=((top, bottom), (left, right)), dilation=problem.dilation)
+    options = {field.name: getattr(problem, field.name) for field in fields(problem) if field.name not in GEOMETRY}
+    options |= dict(stride=problem.stride, padding=((top, bottom), (left, right)), dilation=problem.dilation)
     if isinstance(problem, Conv2dProblem):
-        names = "groups padding_mode dtype out_dtype layout weight_layout scale bias residual activation precision zero_point out_zero_point"
-        options = {name: getattr(problem, name) for name in names.split()}
-        return Conv2dProblem.make(x_shape, problem.weight_shape, **shared, **options)
-    names = "ceil_mode dtype layout nan return_indices count_include_pad divisor power weighting sigma normalize"
-    options = {name: getattr(problem, name) for name in names.split()}
-    return Pool2dProblem.make(x_shape, (problem.r, problem.s), problem.kind, **shared, **options)
+        return Conv2dProblem.make(x_shape, problem.weight_shape, **options)
+    return Pool2dProblem.make(x_shape, (problem.r, problem.s), **options)
 
 
 def is_named_weighting(problem: Problem) -> bool:
@@ -318,14 +320,13 @@ def check_inputs(problem: Problem, inputs: Operands) -> None:
         remedy = "plan with residual=True, or pass none" if "residual" in inputs else "pass residual="
         raise ProblemError(sentence(operation, f"residual is {'given' if 'residual' in inputs else 'missing'}", "what was planned", remedy))
     if problem.residual:
-        matches(
-            operation,
-            "residual",
-            inputs["residual"],
-            problem.y_shape,
-            problem.out_dtype,
-            ", ".join(problem.layout).replace("C", "K").replace("H", "P").replace("W", "Q"),
-        )
+        matches(operation, "residual", inputs["residual"], problem.y_shape, problem.out_dtype, output_axes(problem))
+
+
+def output_axes(problem: Problem) -> str:
+    """Return the letters of y's axes for a message: "N, P, Q, K"; a pooling's channels are C."""
+    channels = "K" if isinstance(problem, Conv2dProblem) else "C"
+    return ", ".join({"C": channels, "H": "P", "W": "Q"}.get(letter, letter) for letter in problem.layout)
 
 
 def execute(
@@ -348,7 +349,6 @@ def execute(
     if isinstance(problem, Pool2dProblem) and problem.return_indices:
         wanted.append(("out[1]", problem.index_dtype))
     two = len(wanted) == 2
-    axes = ", ".join("NPQK" if problem.layout == "NHWC" else "NKPQ").replace("K", "C" if isinstance(problem, Pool2dProblem) else "K")
     if out is None:
         made = [library.empty(problem.y_shape, dtype, x) for _, dtype in wanted]
         bound.run(library, inputs, [library.made(operation, array, x) for array in made], handle)
@@ -358,7 +358,7 @@ def execute(
         raise ProblemError(sentence(operation, f"out is of type {type(out).__name__}", "a pair (values, indices)", "pass out=(y, indices)"))
     taken, facts = dict(inputs), []
     for (name, dtype), array in zip(wanted, out if two else (out,)):
-        facts.append(output(operation, library, name, array, problem.y_shape, dtype, taken, axes))
+        facts.append(output(operation, library, name, array, problem.y_shape, dtype, taken, output_axes(problem)))
         taken[name] = facts[-1]
     bound.run(library, inputs, facts, handle)
     return out

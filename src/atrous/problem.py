@@ -271,9 +271,8 @@ class Pool2dProblem(WindowGeometry):
         name = operation or f"{kind}_pool2d"
         arg.one_of(name, "layout", layout, arg.LAYOUTS)
         x = dict(zip(layout, arg.shape4(name, "x", x_shape, layout)))
-        for word in ("return_indices", "count_include_pad"):
-            if word in options:
-                options[word] = arg.flag(name, word, options[word])
+        options["ceil_mode"] = ceil_mode
+        arg.pool_options(name, options)
         dilations = arg.dilation_pair(name, dilation)
         taps = arg.window_size(name, window)
         size = (max(1, x["H"]), max(1, x["W"])) if taps is None else taps
@@ -285,12 +284,9 @@ class Pool2dProblem(WindowGeometry):
                     raise ProblemError(
                         sentence(name, f"window is 'global' and {word} is {arg.shown(value)}", f"no {word} (there is one window)", f"drop {word}=")
                     )
-        for word in ("divisor", "sigma", "power"):
-            if (word == "power" and word in options) or options.get(word) is not None:
-                options[word] = arg.number(name, {"power": "p"}.get(word, word), options[word])
         return cls(
             n=x["N"], h=x["H"], w=x["W"], c=x["C"], r=size[0], s=size[1], stride=strides, dilation=dilations, pads=pads,
-            kind=kind, ceil_mode=arg.flag(name, "ceil_mode", ceil_mode), dtype=dtype, layout=layout, **options,
+            kind=kind, dtype=dtype, layout=layout, **options,
         )  # fmt: skip
 
     @property

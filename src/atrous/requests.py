@@ -57,14 +57,6 @@ def make_pool(operation: str, x_shape: Any, window: Any, kind: str, dtype: str, 
     for name, default in (("stride", None), ("padding", "valid"), ("dilation", 1), ("ceil_mode", False), ("layout", "NHWC")):
         options.setdefault(name, default)
     arg.one_of(operation, "layout", options["layout"], arg.LAYOUTS)
-    for name in ("ceil_mode", "return_indices", "count_include_pad"):
-        if name in options:
-            options[name] = arg.flag(operation, name, options[name])
-    for name in ("divisor", "sigma", "power"):
-        if name in options and (name == "power" or options[name] is not None):
-            options[name] = arg.number(operation, "p" if name == "power" else name, options[name])
-    for name, words in (("nan", arg.NAN_POLICIES), ("normalize", arg.NORMALIZATIONS)):
-        if name in options:
-            arg.one_of(operation, name, options[name], words)
+    arg.pool_options(operation, options)
     size = arg.window_size(operation, window) or "global"
     return pool_problem(tuple(arg.shape4(operation, "x", x_shape, options["layout"])), size, kind, (*_plain(operation, options), ("dtype", dtype)))
