@@ -87,13 +87,41 @@ class FakeCuPy(types.ModuleType):
 
 def install(monkeypatch):
     """Put a FakeCuPy where `import cupy` finds it, and forget libraries loaded before and after."""
-    from atrous import interop, plan
+    from atrous import interop
 
     cupy = FakeCuPy()
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     monkeypatch.setitem(sys.modules, "cupy.lib", np.lib)
     monkeypatch.setitem(sys.modules, "cupy.lib.stride_tricks", np.lib.stride_tricks)
     monkeypatch.setattr(interop, "_libraries", {"numpy": interop.library_named("numpy")})
+    forget()
+    return cupy
+
+
+def forget():
+    """Drop what plans remember of devices and routes."""
+    from atrous import plan
+
     plan.route.cache_clear()
     plan._cuda_device.cache_clear()
-    return cupy
+
+
+def serve_compiled(monkeypatch, cupy):
+    """Put the simulator in the compiled engine's place; return the list of launches: (name, device, stream) each."""
+    from atrous import engines
+
+    launches = []
+
+    class Prepared:
+        def __init__(self, launch):
+            self.name, self.inner = launch.name, engines.simulated.prepare(launch)
+
+        def run(self, pointers, stream):
+            launches.append((self.name, cupy.current, stream))
+            self.inner.run(pointers, 0)
+
+    monkeypatch.setattr(engines.compiled, "available", lambda: None)
+    monkeypatch.setattr(engines.compiled, "device_count", lambda: DEVICES)
+    monkeypatch.setattr(engines.compiled, "architecture", lambda index: "sm_90")
+    monkeypatch.setattr(engines.compiled, "prepare", Prepared)
+    return launches

@@ -10,7 +10,7 @@ import pytest
 from doors import Public, run
 
 import atrous
-from atrous import engines, plan, testing
+from atrous import engines, testing
 from atrous.problem import parse
 
 CASES = [
@@ -20,44 +20,19 @@ CASES = [
 ]
 
 
-class Recorder:
-    """The compiled engine's `prepare`, with the simulator underneath: what was launched, where, on which stream."""
-
-    def __init__(self, cupy):
-        self.cupy = cupy
-        self.launches = []
-
-    def __call__(self, launch):
-        inner = engines.simulated.prepare(launch)
-        recorder = self
-
-        class Prepared:
-            def run(self, pointers, stream):
-                recorder.launches.append((launch.name, recorder.cupy.current, stream))
-                inner.run(pointers, 0)
-
-        return Prepared()
-
-
 @pytest.fixture
 def cupy(monkeypatch):
     monkeypatch.setattr(engines.compiled, "available", lambda: "not built, says the test")
     monkeypatch.setattr(engines.runtime, "available", lambda: "no NVRTC, says the test")
     yield fake_cupy.install(monkeypatch)
-    plan.route.cache_clear()
-    plan._cuda_device.cache_clear()
+    fake_cupy.forget()
 
 
 @pytest.fixture
 def launches(cupy, monkeypatch):
     if engines.simulated.available():
         pytest.skip(engines.simulated.available())
-    recorder = Recorder(cupy)
-    monkeypatch.setattr(engines.compiled, "available", lambda: None)
-    monkeypatch.setattr(engines.compiled, "prepare", recorder)
-    monkeypatch.setattr(engines.compiled, "device_count", lambda: fake_cupy.DEVICES)
-    monkeypatch.setattr(engines.compiled, "architecture", lambda index: "sm_90")
-    return recorder.launches
+    return fake_cupy.serve_compiled(monkeypatch, cupy)
 
 
 def on_device(cupy, inputs, device=0):

@@ -10,7 +10,7 @@ import pytest
 from doors import Public, run
 
 import atrous
-from atrous import config, engines, plan, testing
+from atrous import config, engines, testing
 from atrous.problem import parse
 
 CASES = {
@@ -76,23 +76,9 @@ def device(monkeypatch):
     """A stand-in for a CUDA device: (CuPy, the list of launches)."""
     if engines.simulated.available():
         pytest.skip(engines.simulated.available())
-    cupy, launches = fake_cupy.install(monkeypatch), []
-    monkeypatch.setattr(engines.compiled, "available", lambda: None)
-    monkeypatch.setattr(engines.compiled, "device_count", lambda: fake_cupy.DEVICES)
-    monkeypatch.setattr(engines.compiled, "architecture", lambda index: "sm_90")
-
-    class Prepared:
-        def __init__(self, launch):
-            self.inner = engines.simulated.prepare(launch)
-
-        def run(self, pointers, stream):
-            launches.append(stream)
-            self.inner.run(pointers, 0)
-
-    monkeypatch.setattr(engines.compiled, "prepare", Prepared)
-    yield cupy, launches
-    plan.route.cache_clear()
-    plan._cuda_device.cache_clear()
+    cupy = fake_cupy.install(monkeypatch)
+    yield cupy, fake_cupy.serve_compiled(monkeypatch, cupy)
+    fake_cupy.forget()
 
 
 def test_3_a_plan_with_out_allocates_nothing(device):

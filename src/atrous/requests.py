@@ -12,11 +12,13 @@ from .problem import Conv2dProblem, Pool2dProblem
 
 @functools.lru_cache(maxsize=4096)
 def conv_problem(x_shape: tuple[int, ...], weight_shape: tuple[int, ...], options: tuple[tuple[str, Any], ...]) -> Conv2dProblem:
+    """Return the problem of plain options, remembered."""
     return Conv2dProblem.make(x_shape, weight_shape, **dict(options))
 
 
 @functools.lru_cache(maxsize=4096)
 def pool_problem(x_shape: tuple[int, ...], window: Any, kind: str, options: tuple[tuple[str, Any], ...]) -> Pool2dProblem:
+    """Return the problem of plain options, remembered."""
     return Pool2dProblem.make(x_shape, window, kind, **dict(options))
 
 
@@ -31,6 +33,7 @@ def _plain(operation: str, options: dict[str, Any]) -> tuple[tuple[str, Any], ..
 
 
 def conv_options(operation: str, options: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return the options of a convolution made plain, or raise ProblemError."""
     for name in ("groups", "zero_point", "out_zero_point"):
         options[name] = arg.integer(operation, name, options[name])
     options["activation"] = arg.activation_tuple(operation, options["activation"])
@@ -54,6 +57,7 @@ def dtype_name(operation: str, name: str, dtype: Any) -> str | None:
 
 
 def make_pool(operation: str, x_shape: Any, window: Any, kind: str, dtype: str, options: dict[str, Any]) -> Pool2dProblem:
+    """Return the problem that the arguments of a pooling mean, or raise ProblemError."""
     for name, default in (("stride", None), ("padding", "valid"), ("dilation", 1), ("ceil_mode", False), ("layout", "NHWC")):
         options.setdefault(name, default)
     arg.one_of(operation, "layout", options["layout"], arg.LAYOUTS)
