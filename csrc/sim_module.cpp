@@ -26,7 +26,7 @@ using Triple = std::array<long long, 3>;
 const std::vector<KernelEntry>& test_table() {
   static const std::vector<KernelEntry> table = [] {
     std::vector<KernelEntry> entries;
-    atrous::add_test_kernels(entries);
+    for (auto add : atrous::kTestKernels) add(entries);
     return entries;
   }();
   return table;

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "atrous/probes/probe.hpp"
 #include "atrous/problem.hpp"
 
 namespace atrous {
@@ -102,6 +103,12 @@ inline StructLayout pool_arguments_layout() {
           {"sizeof", sizeof(Struct)}};
 }
 
+inline StructLayout probe_arguments_layout() {
+  using Struct = ProbeArguments;
+  return {ATROUS_FIELD(x),     ATROUS_FIELD(w),    ATROUS_FIELD(y),
+          ATROUS_FIELD(count), ATROUS_FIELD(size), {"sizeof", sizeof(Struct)}};
+}
+
 #undef ATROUS_FIELD
 
 // The fields of the struct in order, closed by ("sizeof", its size); empty where no argument struct has that name.
@@ -109,6 +116,7 @@ inline StructLayout struct_layout(const std::string& name) {
   if (name == "Epilogue") return epilogue_layout();
   if (name == "ConvArguments") return conv_arguments_layout();
   if (name == "PoolArguments") return pool_arguments_layout();
+  if (name == "ProbeArguments") return probe_arguments_layout();
   return {};
 }
 

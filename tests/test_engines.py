@@ -36,8 +36,9 @@ def extension(request):
 
 
 def test_every_name_that_can_be_asked_for_is_built(extension):
-    assert set(extension.kernels()) == set(NAMES)
-    assert len(extension.kernels()) == len(NAMES)
+    built = [name for name in extension.kernels() if not name.startswith("probe_")]  # the probes are asked for by no description
+    assert set(built) == set(NAMES)
+    assert len(built) == len(NAMES)
 
 
 def test_the_sizes_of_the_arguments(extension):

@@ -62,7 +62,7 @@ FLOORS = (
     ("include/atrous/geometry.hpp", "include/atrous/types.cuh", "include/atrous/prims/"),
     ("include/atrous/vec.cuh", "include/atrous/layout.cuh"),
     ("include/atrous/epilogue.cuh", "include/atrous/tile.cuh", "include/atrous/reductions.cuh"),
-    ("include/atrous/kernels/",),
+    ("include/atrous/kernels/", "include/atrous/probes/"),
     ("instances/",),
     ("struct_layout.hpp", "sim/"),
     ("common_bindings.hpp",),

@@ -6,10 +6,22 @@
 
 namespace atrous {
 
+namespace {
+
+using AddEntries = void (*)(std::vector<KernelEntry>& entries);
+
+constexpr AddEntries kFamilies[] = {
+    add_conv_direct,
+    add_conv_pointwise,
+    add_pool,
+};
+
+}  // namespace
+
 const std::vector<KernelEntry>& kernel_table() {
   static const std::vector<KernelEntry> table = [] {
     std::vector<KernelEntry> entries;
-    for (auto add : {add_conv_direct, add_conv_pointwise, add_pool}) add(entries);
+    for (AddEntries add : kFamilies) add(entries);
     return entries;
   }();
   return table;

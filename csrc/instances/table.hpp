@@ -37,7 +37,7 @@ KernelEntry kernel_entry(const char* name, void (*kernel)(Arguments)) {
 // ATROUS_KERNEL(conv_direct<float32, Nhwc, int32, WideTile>): one entry, named exactly as written.
 #define ATROUS_KERNEL(...) ::atrous::kernel_entry(#__VA_ARGS__, &__VA_ARGS__)
 
-// One a family, in csrc/instances/FAMILY.cu.
+// One a family, in csrc/instances/FAMILY.cu; those of the probes, in csrc/instances/probes_NAME.cu, come last.
 void add_conv_direct(std::vector<KernelEntry>& entries);
 void add_conv_pointwise(std::vector<KernelEntry>& entries);
 void add_pool(std::vector<KernelEntry>& entries);

@@ -9,4 +9,9 @@ namespace atrous {
 
 void add_test_kernels(std::vector<KernelEntry>& entries);
 
+// One a file of csrc/sim/test_kernels*.cpp.
+inline constexpr void (*kTestKernels[])(std::vector<KernelEntry>& entries) = {
+    add_test_kernels,
+};
+
 }  // namespace atrous
