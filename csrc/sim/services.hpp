@@ -1,5 +1,4 @@
-// What the machine does for the models of primitives: warp collectives, sleeping threads, shared windows, asynchronous
-// operations.
+// What the machine does for the models of primitives: collectives, sleep, shared windows, asynchronous operations.
 #pragma once
 
 #include <cstddef>
