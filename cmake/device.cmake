@@ -28,10 +28,22 @@ target_compile_definitions(_cuda PRIVATE
   "ATROUS_ARCHITECTURES=\"${ATROUS_ARCHITECTURE_WORDS}\""
   "ATROUS_NVCC_VERSION=\"${CMAKE_CUDA_COMPILER_VERSION}\""
 )
-target_compile_options(_cuda PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:--threads=2>")
+set(ATROUS_CUDA_OPTIONS "$<$<COMPILE_LANGUAGE:CUDA>:--threads=2>")
 if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.8)
   # A sixth of the bytes of the default
-  target_compile_options(_cuda PRIVATE "$<$<COMPILE_LANGUAGE:CUDA>:--compress-mode=size>")
+  list(APPEND ATROUS_CUDA_OPTIONS "$<$<COMPILE_LANGUAGE:CUDA>:--compress-mode=size>")
+endif()
+target_compile_options(_cuda PRIVATE ${ATROUS_CUDA_OPTIONS})
+
+# Kernels for sm_90a alone are built for it alone, and only where it was asked for; elsewhere the table lacks them.
+if(ATROUS_INSTANCES_SM90 AND CMAKE_CUDA_ARCHITECTURES MATCHES "(^|;)90a")
+  list(TRANSFORM ATROUS_INSTANCES_SM90 REPLACE "(.+)" "csrc/instances/\\1.cu" OUTPUT_VARIABLE ATROUS_SM90_SOURCES)
+  add_library(atrous_sm90 OBJECT ${ATROUS_SM90_SOURCES})
+  set_target_properties(atrous_sm90 PROPERTIES CUDA_ARCHITECTURES 90a-real)
+  target_include_directories(atrous_sm90 PRIVATE csrc/include csrc)
+  target_compile_options(atrous_sm90 PRIVATE ${ATROUS_CUDA_OPTIONS})
+  target_link_libraries(_cuda PRIVATE atrous_sm90)
+  target_compile_definitions(_cuda PRIVATE ATROUS_WITH_SM90)
 endif()
 set_target_properties(_cuda PROPERTIES CUDA_RUNTIME_LIBRARY Static LINKER_LANGUAGE CUDA)
 install(TARGETS _cuda LIBRARY DESTINATION atrous)

@@ -12,7 +12,7 @@ set(ATROUS_SIM_SOURCES
   csrc/sim/stacks.cpp
   csrc/sim/test_kernels.cpp
 )
-foreach(instance IN LISTS ATROUS_INSTANCES)
+foreach(instance IN LISTS ATROUS_INSTANCES ATROUS_INSTANCES_SM90)
   # A .cu source would be given to nvcc wherever CUDA is enabled, so a .cpp that includes it is compiled instead.
   set(wrapper "${CMAKE_CURRENT_BINARY_DIR}/sim/${instance}.cpp")
   file(CONFIGURE OUTPUT "${wrapper}" CONTENT "#include \"instances/${instance}.cu\"\n")

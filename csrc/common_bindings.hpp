@@ -5,8 +5,10 @@
 #include <pybind11/stl.h>
 
 #include <string>
+#include <vector>
 
 #include "atrous/geometry.hpp"
+#include "instances/table.hpp"
 #include "struct_layout.hpp"
 
 namespace atrous {
@@ -18,6 +20,16 @@ void bind_common(pybind11::module_& module, EntryOf entry_of) {
   module.def(
       "parameter_bytes", [entry_of](const std::string& name) { return entry_of(name).parameter_bytes; },
       py::arg("name"), "Bytes of the kernel's one argument.");
+  module.def(
+      "sm90a_kernels",
+      [] {
+        std::vector<std::string> names;
+        for (const KernelEntry& entry : kernel_table()) {
+          if (entry.needs_sm90a) names.emplace_back(entry.name);
+        }
+        return names;
+      },
+      "The names of kernels() that no device but sm_90a can run.");
   module.def("layout", &struct_layout, py::arg("name"), "(field, offset) of a struct, then (\"sizeof\", size).");
   module.def("output_size", &output_size, py::arg("size"), py::arg("kernel"), py::arg("stride"), py::arg("dilation"),
              py::arg("low"), py::arg("high"), py::arg("ceil_mode"), "Outputs of a window on an axis.");

@@ -59,6 +59,7 @@ NO_NUMPY = {"errors", "config", "geometry", "arguments", "casestring", "problem"
 #: what stands in csrc, from the ground up; a file includes its own floor and those below
 FLOORS = (
     ("include/atrous/problem.hpp",),
+    ("include/atrous/tensor_map.hpp",),
     ("include/atrous/geometry.hpp", "include/atrous/types.cuh", "include/atrous/prims/"),
     ("include/atrous/vec.cuh", "include/atrous/layout.cuh"),
     ("include/atrous/epilogue.cuh", "include/atrous/tile.cuh", "include/atrous/reductions.cuh"),

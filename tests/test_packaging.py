@@ -96,3 +96,20 @@ def test_a_wheel_is_small(tmp_path):
     for wheel in wheels:
         assert wheel.stat().st_size < WHEEL_BYTES, wheel.name
         assert "atrous/include/atrous/problem.hpp" in zipfile.ZipFile(wheel).namelist()
+
+
+def test_the_build_lists_every_source():
+    def listed(text, name):
+        return set(re.search(rf"set\({name}\n(.*?)\)", text, re.DOTALL).group(1).split())
+
+    lists = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    everywhere, sm90 = listed(lists, "ATROUS_INSTANCES"), listed(lists, "ATROUS_INSTANCES_SM90")
+    assert not everywhere & sm90
+    assert everywhere | sm90 == {path.stem for path in (ROOT / "csrc" / "instances").glob("*.cu")}
+    simulator = listed((ROOT / "cmake" / "simulator.cmake").read_text(encoding="utf-8"), "ATROUS_SIM_SOURCES")
+    assert {path.relative_to(ROOT).as_posix() for path in (ROOT / "csrc" / "sim").glob("*.cpp")} <= simulator
+    # table.cpp puts a family's kernels into the list whose instances are built alike
+    table = (ROOT / "csrc" / "instances" / "table.cpp").read_text(encoding="utf-8")
+    general, alone = (set(re.findall(r"\badd_(\w+),", part)) for part in table.partition("kSm90Families =")[::2])
+    assert general <= everywhere
+    assert alone == sm90

@@ -16,12 +16,21 @@ constexpr AddEntries kFamilies[] = {
     add_pool,
 };
 
+// The simulator runs every kernel; the device's table has these where nvcc was asked for sm_90a.
+const std::vector<AddEntries> kSm90Families = {
+#if defined(ATROUS_SIMULATED) || defined(ATROUS_WITH_SM90)
+#endif
+};
+
 }  // namespace
 
 const std::vector<KernelEntry>& kernel_table() {
   static const std::vector<KernelEntry> table = [] {
     std::vector<KernelEntry> entries;
     for (AddEntries add : kFamilies) add(entries);
+    const std::size_t everywhere = entries.size();
+    for (AddEntries add : kSm90Families) add(entries);
+    for (std::size_t i = everywhere; i < entries.size(); ++i) entries[i].needs_sm90a = true;
     return entries;
   }();
   return table;

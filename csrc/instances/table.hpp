@@ -10,6 +10,7 @@ struct KernelEntry {
   const char* name;             // the C++ expression in namespace atrous
   const void* function;         // the kernel, as the CUDA runtime takes it
   std::size_t parameter_bytes;  // of its one argument
+  bool needs_sm90a;             // its instructions are those of sm_90a alone
 #ifdef ATROUS_SIMULATED
   void (*invoke)(const void* function, const void* parameters);  // runs one thread
 #endif
@@ -42,7 +43,9 @@ void add_conv_direct(std::vector<KernelEntry>& entries);
 void add_conv_pointwise(std::vector<KernelEntry>& entries);
 void add_pool(std::vector<KernelEntry>& entries);
 
-// Every entry, in the order of the families.
+// One a family that is built for sm_90a alone, as CMakeLists.txt lists them in ATROUS_INSTANCES_SM90.
+
+// Every entry, in the order of the families; those for sm_90a are missing where the build has none.
 const std::vector<KernelEntry>& kernel_table();
 
 // The entry of that name, or null.
