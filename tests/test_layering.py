@@ -31,6 +31,9 @@ MAY_IMPORT = {
     "operands": {"errors", "interop", "overlap"},
     "choose": {"kernels", "problem", "config", "errors"},
     "sampling": {"arguments", "errors", "problem"},
+    "redzones": {"errors", "interop"},
+    "probes": {"launch", "kernels"},
+    "conformance": {"probes", "redzones", "engines", "errors"},
     "testing": {"kernels", "problem", "config", "reference", "sampling", "weighting", "errors"},
 }
 MAY_IMPORT["recall"] = {"interop", "overlap"}

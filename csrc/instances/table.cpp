@@ -14,6 +14,7 @@ constexpr AddEntries kFamilies[] = {
     add_conv_direct,
     add_conv_pointwise,
     add_pool,
+    add_probes_warp,
 };
 
 // The simulator runs every kernel; the device's table has these where nvcc was asked for sm_90a.
