@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <string>
 
@@ -16,13 +15,6 @@ int thread_number();   // of the running thread, in its block
 int thread_count();    // of a block
 int block_rank();      // of the running block, in its cluster; 0 without one
 int cluster_blocks();  // 1 without a cluster
-
-std::uint64_t cluster_serial();  // of the running cluster: another one at each run, so that a model can tell old state
-bool has_exited(int rank);       // whether all threads of that block of the running cluster have
-
-// Calls check(rank) once when the last thread of the running block has exited, if it is not called so already; it may
-// fail().
-void at_block_exit(void (*check)(int rank));
 
 // ---- warps
 
@@ -39,11 +31,6 @@ void warp_collective(const char* name, unsigned mask, void* left, WarpAction act
 // sentence "threads 0-31 wait ..." of a deadlock, at the time of the deadlock: "for phase 1 of the mbarrier at 0x40".
 void sleep_on(const void* cell, std::string (*describe)(const void* cell), Site site);
 void wake(const void* cell);
-
-// For a poll that came to nothing, so that it may be asked again: suspends the running thread until something else has
-// happened (a wake, a landing, the end of a barrier or of a thread) or nothing else can run. Then every thread that
-// polls goes on; when they have all come to nothing often enough with nothing happening in between, it is a deadlock.
-void pause_poll(const void* cell, std::string (*describe)(const void* cell), Site site);
 
 // ---- shared memory of the running cluster
 
