@@ -20,13 +20,21 @@ void begin_cluster(int threads, int first_block);  // of all blocks together; fi
 void end_cluster();
 void end_launch();
 
-Agent self();                // the running thread
+Agent self();                // the running thread; -1 while the machine itself runs
 void set_self(Agent agent);  // from the machine, at each switch
+
+// Where threads keep what is theirs alone: accesses there are no one else's business. From the pool of stacks, at each
+// new chunk, for good.
+void add_stacks(const void* low, std::size_t bytes);
+
+// The shared memory of all blocks of the cluster, from the machine ahead of begin_cluster.
+void set_shared(const void* low, std::size_t bytes);
 
 // Everything that `agents` did comes before everything that they will do: a barrier among them.
 void join(const Agent* agents, int count);
 
-// A cell that carries an order from its releasers to its acquirers: an mbarrier's phase.
+// A cell that carries an order from its releasers to its acquirers: an mbarrier's phase. Any address names a cell; one
+// for each phase, where releases of the next may come before acquires of the last.
 void release(const void* cell, Agent agent);
 void acquire(const void* cell, Agent agent);
 void forget(const void* cell);
@@ -55,6 +63,8 @@ inline void end_cluster() {}
 inline void end_launch() {}
 inline Agent self() { return 0; }
 inline void set_self(Agent) {}
+inline void add_stacks(const void*, std::size_t) {}
+inline void set_shared(const void*, std::size_t) {}
 inline void join(const Agent*, int) {}
 inline void release(const void*, Agent) {}
 inline void acquire(const void*, Agent) {}
