@@ -1,10 +1,14 @@
-# The simulator, atrous._sim: the kernels' own text compiled by the host compiler against csrc/sim.
+# The simulator, atrous._sim: the kernels' own text compiled by the host compiler against csrc/sim. In the same library
+# lies the module of the CUDA extension behind a fake runtime, whose launches run on the simulator: the tests load it.
 
 set(ATROUS_SIM_SOURCES
   csrc/sim_module.cpp
+  csrc/module.cpp
+  csrc/runtime_calls.cpp
   csrc/instances/table.cpp
   csrc/sim/context.cpp
   csrc/sim/deadlock.cpp
+  csrc/sim/fake_runtime.cpp
   csrc/sim/launch.cpp
   csrc/sim/machine.cpp
   csrc/sim/primitives.cpp
@@ -21,7 +25,7 @@ endforeach()
 
 pybind11_add_module(_sim MODULE NO_EXTRAS ${ATROUS_SIM_SOURCES})
 target_include_directories(_sim PRIVATE csrc/sim/include csrc/include csrc)
-target_compile_definitions(_sim PRIVATE ATROUS_SIMULATED)
+target_compile_definitions(_sim PRIVATE ATROUS_SIMULATED "ATROUS_ARCHITECTURES=\"host\"" "ATROUS_NVCC_VERSION=\"none\"")
 # No contraction of a * b + c but where the kernels say fma: the same sums on every host.
 target_compile_options(_sim PRIVATE -O2 -ffp-contract=off "SHELL:-include atrous_sim/cuda_words.hpp")
 install(TARGETS _sim LIBRARY DESTINATION atrous)

@@ -1,5 +1,4 @@
 // The Python module atrous._cuda: the table of built kernels, one launch, and what the tests ask of the C++ side.
-#include <cuda_runtime.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -7,20 +6,21 @@
 #include <atomic>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "common_bindings.hpp"
 #include "instances/table.hpp"
+#include "runtime_calls.hpp"
 
 namespace py = pybind11;
 
 namespace {
 
 using atrous::KernelEntry;
-using Triple = std::array<unsigned, 3>;
+using atrous::runtime::Triple;
 
 constexpr std::size_t kLargestParameters = 4096;   // bytes that every device passes to a kernel by value
 constexpr std::size_t kUnaskedShared = 48 * 1024;  // dynamic shared bytes that a block gets without asking
@@ -32,13 +32,17 @@ constexpr int kMaskedDevices = 64;                 // devices remembered in one 
   throw py::error_already_set();
 }
 
-void check(cudaError_t status, const std::string& operation) {
-  if (status == cudaSuccess) return;
-  // Takes a passing error off the thread's record, where the next library would find it and take it for its own.
-  cudaGetLastError();
-  raise("CudaError", "[" + operation + "] CUDA error " + std::to_string(static_cast<int>(status)) + ", " +
-                         cudaGetErrorName(status) + ": " + cudaGetErrorString(status) +
-                         "; expected success; see that the device, its memory and its driver are in order.");
+// A failed call becomes one of the package's exceptions.
+void translate(std::exception_ptr failure) {
+  using atrous::runtime::Kind;
+  try {
+    if (failure) std::rethrow_exception(failure);
+  } catch (const atrous::runtime::Failure& failed) {
+    const char* exception = failed.kind == Kind::kNoMemory   ? "OutOfMemory"
+                            : failed.kind == Kind::kNoDevice ? "EngineUnavailable"
+                                                             : "CudaError";
+    PyErr_SetString(py::module_::import("atrous.errors").attr(exception).ptr(), failed.what());
+  }
 }
 
 const KernelEntry& entry_of(const std::string& name) {
@@ -56,7 +60,7 @@ class Prepared {
  public:
   Prepared(const std::string& name, Triple grid, Triple block, Triple cluster, std::size_t shared_bytes,
            const py::bytes& parameters, std::size_t pointer_count)
-      : entry_(entry_of(name)), grid_(grid), block_(block), cluster_(cluster), shared_bytes_(shared_bytes) {
+      : entry_(entry_of(name)), shape_{grid, block, cluster, shared_bytes} {
     const std::string_view bytes = parameters;
     if (bytes.size() != entry_.parameter_bytes || bytes.size() > kLargestParameters ||
         pointer_count > bytes.size() / sizeof(void*)) {
@@ -85,43 +89,22 @@ class Prepared {
       std::memcpy(image + i * sizeof(pointer), &pointer, sizeof(pointer));
     }
     ask_for_shared();
-    launch(image, reinterpret_cast<cudaStream_t>(stream));
+    atrous::runtime::launch(entry_, shape_, reinterpret_cast<void*>(stream), image);
   }
 
  private:
-  void launch(unsigned char* image, cudaStream_t stream) const {
-    cudaLaunchAttribute cluster{};
-    cluster.id = cudaLaunchAttributeClusterDimension;
-    cluster.val.clusterDim.x = cluster_[0];
-    cluster.val.clusterDim.y = cluster_[1];
-    cluster.val.clusterDim.z = cluster_[2];
-    cudaLaunchConfig_t config{};
-    config.gridDim = dim3(grid_[0], grid_[1], grid_[2]);
-    config.blockDim = dim3(block_[0], block_[1], block_[2]);
-    config.dynamicSmemBytes = shared_bytes_;
-    config.stream = stream;
-    config.attrs = &cluster;
-    config.numAttrs = cluster_ == Triple{1, 1, 1} ? 0 : 1;
-    void* arguments[] = {image};
-    check(cudaLaunchKernelExC(&config, entry_.function, arguments), entry_.name);
-  }
-
   // A function's limit on dynamic shared memory is kept by each device for itself.
   void ask_for_shared() const {
-    if (shared_bytes_ <= kUnaskedShared) return;
-    int device = 0;
-    check(cudaGetDevice(&device), "cudaGetDevice");
+    if (shape_.shared_bytes <= kUnaskedShared) return;
+    const int device = atrous::runtime::current_device();
     const std::uint64_t bit = device < kMaskedDevices ? std::uint64_t{1} << device : 0;
     if ((asked_.load(std::memory_order_relaxed) & bit) != 0) return;
-    check(cudaFuncSetAttribute(entry_.function, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               static_cast<int>(shared_bytes_)),
-          entry_.name);
+    atrous::runtime::raise_shared_limit(entry_, device, shape_.shared_bytes);
     asked_.fetch_or(bit, std::memory_order_relaxed);
   }
 
   const KernelEntry& entry_;
-  Triple grid_, block_, cluster_;
-  std::size_t shared_bytes_;
+  atrous::runtime::LaunchShape shape_;
   std::vector<unsigned char> parameters_;
   std::size_t pointer_count_ = 0;
   mutable std::atomic<std::uint64_t> asked_{0};  // a bit a device
@@ -133,37 +116,31 @@ std::vector<std::string> kernels() {
   return names;
 }
 
+// 13020 -> "13.2"
+std::string version_words(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
 py::dict build_info() {
-  int runtime = 0;
-  check(cudaRuntimeGetVersion(&runtime), "cudaRuntimeGetVersion");
   py::dict info;
   info["compiler"] = std::string("nvcc ") + ATROUS_NVCC_VERSION;
   info["host_compiler"] = __VERSION__;
   info["architectures"] = ATROUS_ARCHITECTURES;
-  info["cuda"] = std::to_string(runtime / 1000) + "." + std::to_string(runtime % 1000 / 10);
+  info["cuda"] = version_words(atrous::runtime::runtime_version());
   info["kernels"] = atrous::kernel_table().size();
   return info;
 }
 
-int device_count() {
-  int count = 0;
-  check(cudaGetDeviceCount(&count), "cudaGetDeviceCount");
-  return count;
-}
-
 py::dict device_info(int device) {
-  cudaDeviceProp properties{};
-  check(cudaGetDeviceProperties(&properties, device), "cudaGetDeviceProperties");
-  int driver = 0;
-  check(cudaDriverGetVersion(&driver), "cudaDriverGetVersion");
+  const atrous::runtime::DeviceFacts facts = atrous::runtime::device_facts(device);
   py::dict info;
-  info["name"] = std::string(properties.name);
-  info["capability"] = py::make_tuple(properties.major, properties.minor);
-  info["multiprocessors"] = properties.multiProcessorCount;
-  info["memory_bytes"] = properties.totalGlobalMem;
-  info["l2_bytes"] = properties.l2CacheSize;
-  info["shared_bytes"] = properties.sharedMemPerBlockOptin;
-  info["driver"] = std::to_string(driver / 1000) + "." + std::to_string(driver % 1000 / 10);
+  info["name"] = facts.name;
+  info["capability"] = py::make_tuple(facts.major, facts.minor);
+  info["multiprocessors"] = facts.multiprocessors;
+  info["memory_bytes"] = facts.memory_bytes;
+  info["l2_bytes"] = facts.l2_bytes;
+  info["shared_bytes"] = facts.shared_bytes;
+  info["driver"] = version_words(facts.driver);
   return info;
 }
 
@@ -174,7 +151,9 @@ PYBIND11_MODULE(_cuda, module, py::mod_gil_not_used()) {
   module.def("kernels", &kernels, "The name of every kernel in this build.");
   atrous::bind_common(module, &entry_of);
   module.def("build_info", &build_info, "What this extension was built with and for.");
-  module.def("device_count", &device_count, "Number of CUDA devices; raises CudaError where there is no driver.");
+  py::register_local_exception_translator(&translate);
+  module.def("device_count", &atrous::runtime::device_count,
+             "Number of CUDA devices; raises EngineUnavailable where there is no driver or no device.");
   module.def("device_info", &device_info, py::arg("device"), "Facts of one device.");
   py::class_<Prepared>(module, "Prepared", "One kernel with its grid and its arguments, ready to launch.")
       .def(py::init<const std::string&, Triple, Triple, Triple, std::size_t, const py::bytes&, std::size_t>(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as _version
 
-from .errors import AtrousError, CudaError, EngineUnavailable, ProblemError, UnsupportedProblem
+from .errors import AtrousError, CudaError, EngineUnavailable, OutOfMemory, ProblemError, UnsupportedProblem
 from .ops import conv2d
 from .plan import Plan, engine_reasons
 from .planners import plan_conv2d, plan_pool2d
@@ -27,6 +27,7 @@ __all__ = [
     "Conv2dProblem",
     "CudaError",
     "EngineUnavailable",
+    "OutOfMemory",
     "Plan",
     "Pool2dProblem",
     "ProblemError",

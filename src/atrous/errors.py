@@ -23,6 +23,10 @@ class CudaError(AtrousError, RuntimeError):
     """A CUDA call failed after the request was accepted."""
 
 
+class OutOfMemory(CudaError, MemoryError):
+    """There was no memory for what the call needs; nothing was written, and the call may be made again."""
+
+
 def shown(value: object, most: int = 80) -> str:
     """Return a value as it stands in a message: its repr on one line of at most `most` characters."""
     try:

@@ -12,7 +12,7 @@ from . import config
 from .arguments import WEIGHTINGS
 from .choose import Explanation, Problem, choose, device_named, explain_problem, operation_of
 from .engines import arrays, compiled, runtime, simulated
-from .errors import EngineUnavailable, ProblemError, UnsupportedProblem, sentence, shown
+from .errors import CudaError, EngineUnavailable, ProblemError, UnsupportedProblem, sentence, shown
 from .interop import Library, Operand, library_named, numpy_dtype, stream_pointer
 from .kernels.base import Device, Kernel, Strides, canonical
 from .operands import Operands, gather, matches, output, same_device, vector
@@ -31,7 +31,16 @@ GEOMETRY = {field.name for field in fields(WindowGeometry)} | {"k"}
 
 def engine_reasons() -> dict[str, str | None]:
     """Return, for every engine, None if it can run here or the sentence that says why it cannot."""
-    return {**{name: engine.available() for name, engine in KERNEL_ENGINES.items()}, "arrays": arrays.available()}
+    return {**{name: _reason(engine) for name, engine in KERNEL_ENGINES.items()}, "arrays": arrays.available()}
+
+
+def _reason(engine: Any) -> str | None:
+    """Return why an engine cannot run here, or None; a device that fails to answer is a reason too."""
+    try:
+        reason: str | None = engine.available()
+    except CudaError as failure:
+        return str(failure)
+    return reason
 
 
 class Route:

@@ -25,7 +25,8 @@ MODULE = "atrous._sim"
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 
 #: of every variant: as cmake/simulator.cmake has them, but for the level of optimisation
-COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-ffp-contract=off", "-DATROUS_SIMULATED", "-Wno-unknown-pragmas")
+COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-ffp-contract=off", "-Wno-unknown-pragmas")
+DEFINITIONS = ("-DATROUS_SIMULATED", '-DATROUS_ARCHITECTURES="host"', '-DATROUS_NVCC_VERSION="none"')
 INCLUDES = ("-Icsrc/sim/include", "-Icsrc/include", "-Icsrc", "-include", "atrous_sim/cuda_words.hpp")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize=vptr", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g1")
 #: what a hook of the race check would not see: these calls of kernel text go to functions of csrc/sim/tsan_hooks.cpp
@@ -94,7 +95,7 @@ def build(variant: str, jobs: int = 2, source: Path = ROOT, out: Path | None = N
 
 def sources(source: Path = ROOT) -> list[Path]:
     """Return what the extension is made of, relative to the tree."""
-    patterns = ("csrc/sim/*.cpp", "csrc/instances/*.cpp", "csrc/instances/*.cu", "csrc/sim_module.cpp")
+    patterns = ("csrc/sim/*.cpp", "csrc/instances/*.cpp", "csrc/instances/*.cu", "csrc/runtime_calls.cpp", "csrc/*module.cpp")
     return sorted(path.relative_to(source) for pattern in patterns for path in source.glob(pattern))
 
 
@@ -114,7 +115,7 @@ def _lock(path: Path) -> Iterator[None]:
 def _object(recipe: Variant, unit: Path, source: Path, kept: Path, is_own_tree: bool) -> Path:
     """Return the object of one source, compiled unless one of these very inputs is kept."""
     stem = "-".join(unit.with_suffix("").parts[1:])
-    flags = (*COMMON, *(recipe.kernels if is_kernel_text(unit) else recipe.machine))
+    flags = (*COMMON, *DEFINITIONS, *(recipe.kernels if is_kernel_text(unit) else recipe.machine))
     listed = kept / f"{stem}.inputs"
     if listed.exists():
         inputs = listed.read_text().splitlines()

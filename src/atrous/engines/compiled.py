@@ -42,13 +42,19 @@ def _load() -> tuple[ModuleType | None, str | None]:
 
 @functools.lru_cache(maxsize=1)
 def available() -> str | None:
-    """Return None if compiled kernels can run here, or the sentence that says why they cannot."""
+    """Return None if compiled kernels can run here, or the sentence that says why they cannot.
+
+    Raises
+    ------
+    CudaError
+        If the driver is there and failed to answer, which says nothing of the next time.
+    """
     extension, reason = _load()
     if extension is None:
         return reason
     try:
         count = extension.device_count()
-    except CudaError as failure:
+    except EngineUnavailable as failure:
         answer = str(failure).partition(";")[0]
         return f"the CUDA extension is built, but no device answers (no NVIDIA driver, or one older than the build's CUDA): {answer}"
     return None if count else "the CUDA extension is built and the driver is there, but it shows no CUDA device"
@@ -74,7 +80,7 @@ def prepare(launch: Launch) -> Any:
 
 
 def device_count() -> int:
-    """Return the number of CUDA devices; CudaError where there is no driver."""
+    """Return the number of CUDA devices; EngineUnavailable where there is no driver."""
     return int(_extension().device_count())
 
 
@@ -87,7 +93,11 @@ def architecture(index: int) -> str:
 def describe() -> dict[str, Any]:
     """Return what was built, why not where it was not, and the devices that answer."""
     extension, _ = _load()
-    facts: dict[str, Any] = {"engine": "compiled", "reason": available(), "record": build_record()}
+    try:
+        reason = available()
+    except CudaError as failure:
+        reason = str(failure)
+    facts: dict[str, Any] = {"engine": "compiled", "reason": reason, "record": build_record()}
     if extension is not None:
         facts["build"] = extension.build_info()
         facts["devices"] = [] if facts["reason"] else [extension.device_info(i) for i in range(extension.device_count())]
