@@ -9,12 +9,15 @@ set(ATROUS_SIM_SOURCES
   csrc/sim/context.cpp
   csrc/sim/deadlock.cpp
   csrc/sim/fake_runtime.cpp
+  csrc/sim/flights.cpp
   csrc/sim/launch.cpp
   csrc/sim/machine.cpp
   csrc/sim/primitives.cpp
+  csrc/sim/services.cpp
   csrc/sim/shared_memory.cpp
   csrc/sim/stacks.cpp
   csrc/sim/test_kernels.cpp
+  csrc/sim/waits.cpp
 )
 foreach(instance IN LISTS ATROUS_INSTANCES ATROUS_INSTANCES_SM90)
   # A .cu source would be given to nvcc wherever CUDA is enabled, so a .cpp that includes it is compiled instead.

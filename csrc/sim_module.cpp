@@ -7,6 +7,7 @@
 #include <cstring>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common_bindings.hpp"
@@ -49,17 +50,35 @@ atrous::sim::Schedule current_schedule() {
   return schedule;
 }
 
-void set_schedule(const std::string& word, std::uint64_t seed) {
+// The value of the word in `choices`, or an exception that lists them.
+template <class Value, std::size_t kCount>
+Value chosen(const char* what, const std::string& word, const std::pair<const char*, Value> (&choices)[kCount]) {
+  std::string expected;
+  for (const auto& [name, value] : choices) {
+    if (word == name) return value;
+    expected += (expected.empty() ? "'" : ", '") + std::string(name) + "'";
+  }
+  throw py::value_error(std::string("[simulator] the ") + what + " is '" + word + "'; expected one of " + expected +
+                        ".");
+}
+
+void set_schedule(const std::string& word, std::uint64_t seed, const std::string& landing) {
+  using atrous::sim::Landing;
   using atrous::sim::Order;
+  constexpr std::pair<const char*, Order> orders[] = {
+      {"in-order", Order::kInOrder},
+      {"reverse", Order::kReverse},
+      {"random", Order::kRandom},
+      {"greedy", Order::kGreedy},
+  };
+  constexpr std::pair<const char*, Landing> landings[] = {
+      {"latest", Landing::kLatest},
+      {"earliest", Landing::kEarliest},
+      {"random", Landing::kRandom},
+  };
+  const atrous::sim::Schedule wanted{chosen("schedule", word, orders), seed, chosen("landing", landing, landings)};
   const std::lock_guard<std::mutex> lock(schedule_mutex);
-  if (word == "in-order")
-    schedule = {Order::kInOrder, seed};
-  else if (word == "reverse")
-    schedule = {Order::kReverse, seed};
-  else if (word == "random")
-    schedule = {Order::kRandom, seed};
-  else
-    throw py::value_error("[simulator] the schedule is '" + word + "'; expected 'in-order', 'reverse' or 'random'.");
+  schedule = wanted;
 }
 
 // One kernel with its grid and its arguments; a call fills in the pointers and runs it.
@@ -82,7 +101,18 @@ class Prepared {
   }
 
   // `stream` is accepted so that every engine is called alike; a run is over when it returns.
-  void run(const std::vector<std::uintptr_t>& pointers, std::uintptr_t /*stream*/) const {
+  void run(const std::vector<std::uintptr_t>& pointers, std::uintptr_t /*stream*/) const { start(pointers, nullptr); }
+
+  void run_blocks(const std::vector<std::uintptr_t>& pointers, const std::vector<long long>& blocks) const {
+    start(pointers, &blocks);
+  }
+
+ private:
+  struct alignas(16) Word {
+    unsigned char bytes[16];
+  };
+
+  void start(const std::vector<std::uintptr_t>& pointers, const std::vector<long long>* blocks) const {
     if (pointers.size() != pointer_count_)
       throw SimulatorError(std::string("[simulator] ") + request_.kernel->name + ": " +
                            std::to_string(pointers.size()) + " pointers came; expected " +
@@ -94,15 +124,11 @@ class Prepared {
     }
     LaunchRequest request = request_;
     request.parameters = image.data();
+    request.blocks = blocks;
     const atrous::sim::Schedule now = current_schedule();
     const py::gil_scoped_release release;
     atrous::sim::Machine::own().run(request, now);
   }
-
- private:
-  struct alignas(16) Word {
-    unsigned char bytes[16];
-  };
 
   LaunchRequest request_;
   std::vector<Word> parameters_;  // the image of the kernel's argument
@@ -130,6 +156,15 @@ py::dict build_info() {
   return info;
 }
 
+py::dict counters() {
+  const atrous::sim::Counters now = atrous::sim::counters();
+  py::dict figures;
+  figures["launches"] = now.launches;
+  figures["blocks"] = now.blocks;
+  figures["threads"] = now.threads;
+  return figures;
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_sim, module, py::mod_gil_not_used()) {
@@ -138,11 +173,15 @@ PYBIND11_MODULE(_sim, module, py::mod_gil_not_used()) {
   module.def("test_kernels", [] { return names(test_table()); }, "The kernels that test the simulator itself.");
   atrous::bind_common(module, &entry_of);
   module.def("build_info", &build_info, "What this extension was built with and for.");
-  module.def("set_schedule", &set_schedule, py::arg("word"), py::arg("seed"),
-             "Run blocks and threads 'in-order', in 'reverse' or at 'random' from now on.");
+  module.def("set_schedule", &set_schedule, py::arg("word"), py::arg("seed"), py::arg("landing") = "latest",
+             "From now on, run threads 'in-order', in 'reverse', at 'random', or 'greedy', a warp as long as it can; "
+             "and land asynchronous operations at the 'latest' or 'earliest' moment, or at 'random'.");
+  module.def("counters", &counters, "The launches, blocks and threads that this process has run.");
   py::class_<Prepared>(module, "Prepared", "One kernel with its grid and its arguments, ready to run.")
       .def(py::init<const std::string&, Triple, Triple, Triple, long long, const std::string&, std::size_t>(),
            py::arg("name"), py::arg("grid"), py::arg("block"), py::arg("cluster"), py::arg("shared_bytes"),
            py::arg("parameters"), py::arg("pointer_count"))
-      .def("run", &Prepared::run, py::arg("pointers"), py::arg("stream"), "Run with these pointers to the end.");
+      .def("run", &Prepared::run, py::arg("pointers"), py::arg("stream"), "Run with these pointers to the end.")
+      .def("run_blocks", &Prepared::run_blocks, py::arg("pointers"), py::arg("blocks"),
+           "Run only these blocks, numbered with x fastest, and the other blocks of their clusters.");
 }

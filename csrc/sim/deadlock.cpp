@@ -7,8 +7,8 @@ namespace atrous::sim {
 
 namespace {
 
-const char* name(Collective kind) {
-  switch (kind) {
+const char* collective_name(const Thread& thread) {
+  switch (thread.kind) {
     case Collective::kShuffleXor:
       return "shuffle_xor";
     case Collective::kShuffleDown:
@@ -19,13 +19,10 @@ const char* name(Collective kind) {
       return "ballot";
     case Collective::kWarpBarrier:
       return "sync_warp";
+    case Collective::kNamed:
+      return thread.name;
   }
   return "";
-}
-
-std::string place(Site site) {
-  const std::string path = site.file;
-  return " at " + path.substr(path.find_last_of('/') + 1) + ":" + std::to_string(site.line);
 }
 
 std::string describe_wait(const Thread& thread) {
@@ -33,9 +30,13 @@ std::string describe_wait(const Thread& thread) {
     case State::kReady:
       return "can run";
     case State::kAtBlockBarrier:
-      return "wait at the block barrier" + place(thread.site);
+      return "wait at the block barrier" + place_of(thread.site);
     case State::kAtCollective:
-      return "wait in " + std::string(name(thread.kind)) + place(thread.site);
+      return std::string("wait in ") + collective_name(thread) + place_of(thread.site);
+    case State::kAsleep:
+      return "wait " + thread.describe(thread.cell) + place_of(thread.site);
+    case State::kPolling:
+      return "poll " + thread.describe(thread.cell) + place_of(thread.site);
     case State::kDone:
       return "have exited";
   }
@@ -59,32 +60,29 @@ std::string lane_ranges(unsigned lanes) {
 }
 
 // Why the collective of this lane never ends; empty if it can.
-std::string name_incomplete_warp(const std::vector<Thread>& threads, const Thread& waiting) {
+std::string name_incomplete_warp(const Thread* block, int count, const Thread& waiting) {
   const int first = waiting.number / kWarpLanes * kWarpLanes;
   unsigned missing = 0, absent = 0;
   for (int lane = 0; lane < kWarpLanes; ++lane) {
     if ((waiting.mask >> lane & 1u) == 0) continue;
-    const auto number = static_cast<std::size_t>(first + lane);
-    if (number >= threads.size())
+    if (first + lane >= count)
       absent |= 1u << lane;
-    else if (threads[number].state != State::kAtCollective)
+    else if (block[first + lane].state != State::kAtCollective)
       missing |= 1u << lane;
   }
-  const std::string warp = std::string(name(waiting.kind)) + " of warp " + std::to_string(first / kWarpLanes);
+  const std::string warp = std::string(collective_name(waiting)) + " of warp " + std::to_string(first / kWarpLanes);
   if (absent != 0) return warp + " names lanes " + lane_ranges(absent) + ", which this block does not have";
   if (missing != 0) return "lanes " + lane_ranges(missing) + " never arrive at the " + warp;
   return "";
 }
 
-}  // namespace
-
-std::string describe_threads(const std::vector<Thread>& threads) {
+std::string describe_block(const Thread* block, int count) {
   std::vector<std::pair<std::string, std::string>> groups;  // what they do, which they are
-  for (std::size_t i = 0; i < threads.size();) {
-    const std::string wait = describe_wait(threads[i]);
-    std::size_t last = i;
-    while (last + 1 < threads.size() && describe_wait(threads[last + 1]) == wait) ++last;
-    const std::string which = range(static_cast<int>(i), static_cast<int>(last));
+  for (int i = 0; i < count;) {
+    const std::string wait = describe_wait(block[i]);
+    int last = i;
+    while (last + 1 < count && describe_wait(block[last + 1]) == wait) ++last;
+    const std::string which = range(i, last);
     std::size_t group = 0;
     while (group < groups.size() && groups[group].first != wait) ++group;
     if (group == groups.size())
@@ -98,17 +96,48 @@ std::string describe_threads(const std::vector<Thread>& threads) {
   return text;
 }
 
-std::string name_deadlock(const std::vector<Thread>& threads) {
-  bool exited = false;
-  for (const Thread& thread : threads) {
-    exited = exited || thread.state == State::kDone;
+// Why nobody can run, as far as the states of the threads tell.
+std::string name_reason(ThreadList threads) {
+  bool has_exited = false, is_at_barrier = false, is_asleep = false;
+  for (int i = 0; i < threads.blocks * threads.block_threads; ++i) {
+    const Thread& thread = threads.first[i];
+    const Thread* block = threads.first + thread.block->rank * threads.block_threads;
+    has_exited = has_exited || thread.state == State::kDone;
+    is_at_barrier = is_at_barrier || thread.state == State::kAtBlockBarrier;
+    is_asleep = is_asleep || thread.state == State::kAsleep || thread.state == State::kPolling;
     if (thread.state != State::kAtCollective) continue;
-    const std::string incomplete = name_incomplete_warp(threads, thread);
-    if (!incomplete.empty()) return "deadlock, " + incomplete + ": " + describe_threads(threads);
+    const std::string incomplete = name_incomplete_warp(block, threads.block_threads, thread);
+    if (!incomplete.empty()) return incomplete;
   }
-  return std::string("deadlock, ") +
-         (exited ? "exited threads never arrive at the barrier: " : "threads wait for each other: ") +
-         describe_threads(threads);
+  if (is_asleep) return "nothing can end what threads wait for";
+  if (is_at_barrier && has_exited) return "exited threads never arrive at the barrier";
+  return "threads wait for each other";
+}
+
+}  // namespace
+
+std::string place_of(Site site) {
+  const std::string path = site.file;
+  return " at " + path.substr(path.find_last_of('/') + 1) + ":" + std::to_string(site.line);
+}
+
+std::string describe_index(const dim3& at) {
+  return "(" + std::to_string(at.x) + ", " + std::to_string(at.y) + ", " + std::to_string(at.z) + ")";
+}
+
+std::string describe_threads(ThreadList threads) {
+  if (threads.blocks == 1) return describe_block(threads.first, threads.block_threads);
+  std::string text;
+  for (int rank = 0; rank < threads.blocks; ++rank) {
+    const Thread* block = threads.first + rank * threads.block_threads;
+    text += (rank == 0 ? "block " : "; block ") + describe_index(block->block->words.block_index) + ": " +
+            describe_block(block, threads.block_threads);
+  }
+  return text;
+}
+
+std::string name_deadlock(ThreadList threads) {
+  return "deadlock, " + name_reason(threads) + ": " + describe_threads(threads);
 }
 
 }  // namespace atrous::sim

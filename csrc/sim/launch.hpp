@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "instances/table.hpp"
 
@@ -27,11 +29,15 @@ struct LaunchRequest {
   long long shared_bytes = 0;
   const void* parameters = nullptr;  // [parameter_bytes]
   std::size_t parameter_bytes = 0;
+  const std::vector<long long>* blocks = nullptr;  // run only these, counted x fastest, and what shares their clusters
 };
 
 std::string to_string(const Extent& extent);  // "(1, 2, 3)"
 
 // Throws SimulatorError with the first thing that CUDA would refuse.
 void check_launch(const LaunchRequest& request);
+
+// The clusters that hold request.blocks, counted x fastest, each once and in rising order; empty if all run.
+std::vector<std::uint64_t> chosen_clusters(const LaunchRequest& request);
 
 }  // namespace atrous::sim

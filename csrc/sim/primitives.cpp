@@ -14,7 +14,7 @@ std::uint64_t collective(Collective kind, unsigned mask, std::uint64_t bits, int
   return active->wait_at_collective(kind, mask, bits, source, site);
 }
 
-int lane_id() { return active->lane(); }
+int lane_id() { return active->current().lane(); }
 
 void* static_shared(const void* key, std::size_t bytes, std::size_t alignment, const char* function) {
   return active->static_object(key, bytes, alignment, function);

@@ -1,4 +1,4 @@
-// The order in which blocks and threads run, and the random numbers behind the random one.
+// The order in which blocks, threads and asynchronous operations get their turn, and the random numbers behind it.
 #pragma once
 
 #include <cstdint>
@@ -6,11 +6,16 @@
 
 namespace atrous::sim {
 
-enum class Order { kInOrder, kReverse, kRandom };
+// kGreedy: one warp runs as long as any of its threads can; of the others the first of an order that the seed gives.
+enum class Order { kInOrder, kReverse, kRandom, kGreedy };
+
+// When an asynchronous operation lands: when it must, at once, or somewhere between.
+enum class Landing { kLatest, kEarliest, kRandom };
 
 struct Schedule {
   Order order = Order::kInOrder;
   std::uint64_t seed = 0;
+  Landing landing = Landing::kLatest;
 };
 
 // splitmix64: every seed, 0 too, gives an independent sequence.
@@ -34,9 +39,9 @@ class RandomNumbers {
 };
 
 // A permutation of [0, count): forwards, backwards, or i -> factor * i + shift with a random factor prime to count.
-class BlockOrder {
+class Permutation {
  public:
-  BlockOrder(Schedule schedule, std::uint64_t count) : count_(count), order_(schedule.order) {
+  Permutation(Schedule schedule, std::uint64_t count) : count_(count), order_(schedule.order) {
     if (order_ != Order::kRandom) return;
     RandomNumbers random(~schedule.seed);
     do {
@@ -45,9 +50,9 @@ class BlockOrder {
     shift_ = random.next() % count;
   }
 
-  std::uint64_t block(std::uint64_t i) const {
-    if (order_ == Order::kInOrder) return i;
+  std::uint64_t operator[](std::uint64_t i) const {
     if (order_ == Order::kReverse) return count_ - 1 - i;
+    if (order_ != Order::kRandom) return i;
     __extension__ using Wide = unsigned __int128;
     return static_cast<std::uint64_t>((static_cast<Wide>(factor_) * i + shift_) % count_);
   }

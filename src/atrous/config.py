@@ -39,20 +39,28 @@ def forced_engine() -> str | None:
     return os.environ.get("ATROUS_ENGINE") or None
 
 
-def schedule() -> tuple[str, int]:
-    """Return the simulator's schedule and seed (``ATROUS_SIM_SCHEDULE``: ``in-order``, ``reverse`` or ``random:SEED``)."""
+_ORDERS = ("in-order", "reverse", "random", "greedy")
+_LANDINGS = ("latest", "earliest", "random")
+
+
+def schedule() -> tuple[str, int, str]:
+    """Return the simulator's schedule, seed and landing (``ATROUS_SIM_SCHEDULE=WORD[:SEED[:LANDING]]``).
+
+    The word orders threads and blocks, and the landing says when asynchronous operations take effect; ``in-order:0:latest`` is the default.
+    """
     text = os.environ.get("ATROUS_SIM_SCHEDULE", "in-order")
-    word, _, seed = text.partition(":")
-    if word not in ("in-order", "reverse", "random") or (seed and not seed.isdigit()):
+    word, seed, landing = (*text.split(":"), "", "")[:3]
+    known = text.count(":") <= 2 and word in _ORDERS and landing in (*_LANDINGS, "")
+    if not known or (seed and not (seed.isascii() and seed.isdigit() and int(seed) < 2**64)):
         raise ProblemError(
             sentence(
                 "ATROUS_SIM_SCHEDULE",
                 f"the environment variable is {text!r}",
-                "'in-order', 'reverse' or 'random:SEED'",
+                f"WORD, WORD:SEED or WORD:SEED:LANDING with a word of {', '.join(_ORDERS)} and a landing of {', '.join(_LANDINGS)}",
                 "correct or unset it",
             )
         )
-    return word, int(seed or 0)
+    return word, int(seed or 0), landing or "latest"
 
 
 def no_color() -> bool:

@@ -83,8 +83,8 @@ def _kernel_names() -> frozenset[str]:
 def describe() -> dict[str, Any]:
     """Return whether the simulator is built, how, and the schedule it follows."""
     extension, reason = _load()
-    word, seed = config.schedule()
-    facts: dict[str, Any] = {"engine": "simulated", "reason": reason, "schedule": word, "seed": seed}
+    word, seed, landing = config.schedule()
+    facts: dict[str, Any] = {"engine": "simulated", "reason": reason, "schedule": word, "seed": seed, "landing": landing}
     if extension is not None:
         facts["build"] = extension.build_info()
     return facts

@@ -14,7 +14,8 @@ struct Site {
   int line;
 };
 
-enum class Collective : unsigned char { kShuffleXor, kShuffleDown, kShuffleFrom, kBallot, kWarpBarrier };
+// kNamed: of a model that brings its own action.
+enum class Collective : unsigned char { kShuffleXor, kShuffleDown, kShuffleFrom, kBallot, kWarpBarrier, kNamed };
 
 // Waits until every thread of the block has arrived at the same site.
 void block_barrier(Site site);
