@@ -1,5 +1,4 @@
-// Products of matrices by a warpgroup of 128 threads (wgmma): operands in shared memory, sums in registers,
-// asynchronous.
+// Asynchronous products of matrices by a warpgroup (wgmma): operands in shared memory, sums in registers.
 #pragma once
 
 #include "atrous/prims/wgmma_descriptor.cuh"
