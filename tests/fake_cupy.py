@@ -236,6 +236,9 @@ class FakeCuPy(types.ModuleType):
     def array(self, array, order="K", copy=True):
         return self._made(np.array(np.asarray(array), order=order, copy=copy))
 
+    def asnumpy(self, array):
+        return np.array(array)
+
     def from_dlpack(self, array):
         return self._made(np.from_dlpack(array))
 

@@ -36,6 +36,8 @@ MAY_IMPORT = {
     "conformance": {"probes", "redzones", "engines", "errors"},
     "testing": {"kernels", "problem", "config", "reference", "sampling", "weighting", "errors"},
 }
+MAY_IMPORT["ledger"] = {"errors"}
+MAY_IMPORT["verify"] = {"testing", "sampling", "choose", "engines", "kernels", "launch", "ledger", "redzones", "weighting", "config", "errors", "problem"}
 MAY_IMPORT["recall"] = {"interop", "overlap"}
 MAY_IMPORT["plan"] = {"recall", "window", "choose", "engines", "kernels", "config", *MAY_IMPORT["problem"], "problem", "interop", "operands", "weighting"}
 _DOORS = {"plan", "requests", "operands", "problem", "interop", "errors", "arguments"}
@@ -53,7 +55,7 @@ MAY_IMPORT.update(
     __init__={"ops", "plan", "planners", "pools", "weighted_pool", "queries", "choose", "errors", "problem"},
     nets=PUBLIC,
     adapters=PUBLIC,
-    cli=PUBLIC | {"nets", "config"},
+    cli=PUBLIC | {"nets", "config", "verify", "ledger", "conformance", "kernels"},
     __main__={"cli"},
 )
 #: packages of others that a unit may import at its top: NumPy everywhere but here

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 
-from .errors import ProblemError, sentence
+from .errors import ProblemError, sentence, shown
 
 DEFAULT_WORKSPACE_MIB = 256
+#: the orders in which the simulator runs threads, and the moments at which its asynchronous operations land; defaults first
+SCHEDULES = ("in-order", "reverse", "random", "greedy")
+LANDINGS = ("latest", "earliest", "random")
 
 
 def _integer(name: str, default: int, smallest: int) -> int:
@@ -39,28 +42,21 @@ def forced_engine() -> str | None:
     return os.environ.get("ATROUS_ENGINE") or None
 
 
-_ORDERS = ("in-order", "reverse", "random", "greedy")
-_LANDINGS = ("latest", "earliest", "random")
+def schedule_of(text: str, source: str = "ATROUS_SIM_SCHEDULE") -> tuple[str, int, str]:
+    """Return (order, seed, landing) of ``ORDER[:SEED[:LANDING]]``; `source` is what a refusal names."""
+    word, seed, landing = (*text.split(":"), "", "")[:3] if text.count(":") < 3 else ("", "", "")
+    landing = landing or LANDINGS[0]
+    if word not in SCHEDULES or landing not in LANDINGS or (seed and not (seed.isascii() and seed.isdigit() and int(seed) < 2**64)):
+        orders, landings = ", ".join(map(repr, SCHEDULES)), ", ".join(map(repr, LANDINGS))
+        raise ProblemError(
+            sentence(source, f"the schedule is {shown(text)}", f"ORDER[:SEED[:LANDING]] with an order of {orders} and a landing of {landings}", "correct it")
+        )
+    return word, int(seed or 0), landing
 
 
 def schedule() -> tuple[str, int, str]:
-    """Return the simulator's schedule, seed and landing (``ATROUS_SIM_SCHEDULE=WORD[:SEED[:LANDING]]``).
-
-    The word orders threads and blocks, and the landing says when asynchronous operations take effect; ``in-order:0:latest`` is the default.
-    """
-    text = os.environ.get("ATROUS_SIM_SCHEDULE", "in-order")
-    word, seed, landing = (*text.split(":"), "", "")[:3]
-    known = text.count(":") <= 2 and word in _ORDERS and landing in (*_LANDINGS, "")
-    if not known or (seed and not (seed.isascii() and seed.isdigit() and int(seed) < 2**64)):
-        raise ProblemError(
-            sentence(
-                "ATROUS_SIM_SCHEDULE",
-                f"the environment variable is {text!r}",
-                f"WORD, WORD:SEED or WORD:SEED:LANDING with a word of {', '.join(_ORDERS)} and a landing of {', '.join(_LANDINGS)}",
-                "correct or unset it",
-            )
-        )
-    return word, int(seed or 0), landing or "latest"
+    """Return the simulator's order, its seed, and when asynchronous operations land (``ATROUS_SIM_SCHEDULE``: ``ORDER[:SEED[:LANDING]]``)."""
+    return schedule_of(os.environ.get("ATROUS_SIM_SCHEDULE", SCHEDULES[0]))
 
 
 def no_color() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class CuPyMemory(Host):
 
     def __init__(self) -> None:
         self.cupy: Any = importlib.import_module("cupy")
-        self.device = f"cuda:{self.cupy.cuda.Device().id}"
+        self.device = f"cuda:{self.cupy.cuda.runtime.getDevice()}"
 
     def upload(self, image: np.ndarray) -> tuple[Any, int]:
         memory = self.cupy.asarray(image)
@@ -80,13 +81,15 @@ def memory_for(engine: str) -> Host:
     if engine in ("simulated", "arrays"):
         return Host()
     for library, memory in (("cupy", CuPyMemory), ("torch", TorchMemory)):
-        if importlib.util.find_spec(library) is None:
-            continue
-        if importlib.import_module(library).cuda.is_available():
+        if _is_installed(library) and importlib.import_module(library).cuda.is_available():
             return memory()
     raise EngineUnavailable(
         sentence("verify", f"engine {engine!r} reads a GPU's memory", "CuPy or torch that reach a GPU, to hold the operands", "pip install 'atrous[cu13]'")
     )
+
+
+def _is_installed(library: str) -> bool:
+    return sys.modules[library] is not None if library in sys.modules else importlib.util.find_spec(library) is not None
 
 
 class Guarded:

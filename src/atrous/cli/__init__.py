@@ -14,6 +14,7 @@ from ..errors import AtrousError
 COMMANDS = {
     "info": "version, engines and why each can or cannot run, GPU, what was built",
     "demo": "read handwritten digits with a trained network and draw what it sees",
+    "verify": "prove this build here: random problems through every kernel, exact or within bounds",
     "explain": "which kernel takes a problem, and why each other one declines",
 }
 

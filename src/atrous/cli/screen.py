@@ -34,9 +34,12 @@ class Screen:
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Callable[[str, float], None]]:
-        """Yield ``report(stage, done)`` with done in 0..1, drawn on stderr if that is a terminal and rich is there."""
-        if self._quiet or not self._rich or not sys.stderr.isatty():
+        """Yield ``report(stage, done)`` with done in 0..1: on a terminal a bar on stderr, or without rich a line for every tenth."""
+        if self._quiet or not sys.stderr.isatty():
             yield lambda stage, done: None
+            return
+        if not self._rich:
+            yield _plain_progress()
             return
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
@@ -46,3 +49,14 @@ class Screen:
         with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
             task = bar.add_task("", total=1.0)
             yield lambda stage, done: bar.update(task, description=stage, completed=done)
+
+
+def _plain_progress() -> Callable[[str, float], None]:
+    shown = [-1]
+
+    def report(stage: str, done: float) -> None:
+        if (tenth := int(done * 10)) > shown[0]:
+            shown[0] = tenth
+            print(f"{stage}: {tenth * 10} %", file=sys.stderr, flush=True)
+
+    return report

@@ -23,8 +23,8 @@ class Run:
         parameters = (launch.grid, launch.block, launch.cluster, launch.shared_bytes, launch.parameters, len(launch.pointers))
         self._prepared = extension.Prepared(launch.name, *parameters)
 
-    def run(self, pointers: tuple[int, ...], stream: int) -> None:
-        """Run the kernel to its end, in the order that ``ATROUS_SIM_SCHEDULE`` names now.
+    def run(self, pointers: tuple[int, ...], stream: int, schedule: tuple[str, int, str] | None = None) -> None:
+        """Run the kernel to its end, in the schedule given, or in the one that ``ATROUS_SIM_SCHEDULE`` names now.
 
         Raises
         ------
@@ -32,7 +32,7 @@ class Run:
             If the kernel deadlocks, leaves its shared memory or its stack, or accesses a misaligned vector; the
             message names the kernel, the block, the threads and the line.
         """
-        self._set_schedule(*config.schedule())
+        self._set_schedule(*(schedule or config.schedule()))
         self._prepared.run(pointers, stream)
 
 

@@ -1,0 +1,172 @@
+"""Proves this build on this machine: random problems through every kernel, exact or within bounds, counted in a ledger."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import json
+import math
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import atrous
+
+from .. import conformance
+from ..config import schedule_of
+from ..errors import CudaError, ProblemError, sentence
+from ..kernels import ORDER
+from ..ledger import Ledger, append
+from ..problem import parse
+from ..verify import ENGINES, INDICES, KINDS_OF_DATA, SCHEDULE_SEEDS, Prover, every_instance, schedule_number, verify
+from .screen import Screen
+
+SECONDS = 20.0
+#: so many schedules hold every order with every landing, each with a few seeds
+CASE_SCHEDULES = 48
+SHOWN_FAILURES = 5
+FAILED = 1
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number of at least 0, such as 7")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not _whole(text):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number of at least 1")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected a number of seconds above 0, such as 60")
+    return seconds
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the flags of `atrous verify`."""
+    parser.add_argument("--engine", metavar="ENGINE", help=f"one of {', '.join(ENGINES)} (default: the first of them that can run here)")
+    parser.add_argument("--seconds", type=_seconds, help=f"how long to draw problems (default {SECONDS:g}, or no limit with --problems)")
+    parser.add_argument("--problems", type=_positive, help="stop after so many problems")
+    parser.add_argument("--seed", type=_whole, default=0, help="of the first problem, and of the operands of --case (default 0)")
+    parser.add_argument("--case", help="run this problem alone, such as n2c8h9w7_k4r3s2_pad1_f16, in every schedule")
+    parser.add_argument("--kernel", help="run this kernel alone, such as conv_direct")
+    parser.add_argument("--index", choices=INDICES, help="run instances of this index width alone")
+    parser.add_argument("--data", choices=KINDS_OF_DATA, help="run on whole numbers (exact) or on random numbers (bounded) alone")
+    parser.add_argument("--schedule", metavar="ORDER[:SEED[:LANDING]]", help="run the simulator in this schedule alone (default: all in turn)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="append what was counted to this ledger")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="on a GPU: write what every probe gives to this .npz, and do nothing else")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prove, print, and return 0 if nothing was wrong."""
+    if arguments.record is not None:
+        return _record(arguments)
+    schedule = None if arguments.schedule is None else schedule_of(arguments.schedule, "--schedule")
+    options = dict(kernel=arguments.kernel, index=arguments.index, data=arguments.data, schedule=schedule)
+    prover = Prover(arguments.engine, **options)
+    _check_words(arguments, prover)
+    problem = None if arguments.case is None else parse(arguments.case)
+    if problem is not None:
+        prover.launches(problem)  # a refusal comes before anything is printed
+    screen = Screen()
+    screen.line(f"engine {prover.engine}, {_where(prover)}; seed {arguments.seed}", "bold")
+    began = datetime.datetime.now(datetime.timezone.utc)
+    begin = time.perf_counter()
+    if problem is not None:
+        _prove_case(prover, problem, arguments.seed)
+    else:
+        with screen.progress() as report:
+            seconds = arguments.seconds or (None if arguments.problems else SECONDS)
+            verify(prover, arguments.seed, seconds, arguments.problems, lambda done: report(f"{prover.ledger.runs:,} runs", done))
+    taken = time.perf_counter() - begin
+    if arguments.json is not None:
+        append(arguments.json, _facts(prover, arguments, began.isoformat(timespec="seconds"), taken))
+    _print(screen, prover.ledger, taken)
+    return FAILED if prover.ledger.failures or not prover.ledger.runs else 0
+
+
+def _check_words(arguments: argparse.Namespace, prover: Prover) -> None:
+    if arguments.schedule is not None and prover.engine != "simulated":
+        raise ProblemError(sentence("verify", f"--schedule is given and the engine is {prover.engine!r}", "the simulator", "add --engine simulated"))
+    if arguments.kernel is None:
+        return
+    names = [kernel.name for kernel in ORDER]
+    if arguments.kernel not in names:
+        raise ProblemError(sentence("verify", f"--kernel is {arguments.kernel!r}", f"one of {', '.join(names)}", "drop --kernel to run all"))
+
+
+def _prove_case(prover: Prover, problem: Any, seed: int) -> None:
+    """Run one problem in the schedule given, or in every order and landing with a few seeds."""
+    schedules = [prover.schedule] if prover.schedule else [schedule_number(number) for number in range(CASE_SCHEDULES)]
+    with contextlib.suppress(CudaError):  # the ledger holds it
+        prover.prove(problem, seed, schedules if prover.engine == "simulated" else (), random_too=True)
+
+
+def _where(prover: Prover) -> str:
+    if prover.engine == "simulated":
+        return f"the kernels' text on a host model of the CUDA thread machine ({ENGINES['simulated'].describe()['build']['compiler']})"
+    if prover.engine == "arrays":
+        return "NumPy"
+    return str(conformance.device_facts(prover.engine)["name"])
+
+
+def _facts(prover: Prover, arguments: argparse.Namespace, began: str, taken: float) -> dict[str, Any]:
+    """Return the ledger's record of this run."""
+    device = {} if prover.engine in ("simulated", "arrays") else conformance.device_facts(prover.engine)
+    words = {name: getattr(arguments, name) for name in ("seed", "case", "kernel", "index", "data", "schedule")}
+    return {
+        "atrous": atrous.__version__,
+        "began": began,
+        "seconds": round(taken, 3),
+        "engine": prover.engine,
+        "device": device,
+        "build": json.loads(json.dumps(ENGINES[prover.engine].describe(), default=str)),
+        "host": {"machine": platform.machine(), "system": platform.system(), "python": platform.python_version(), "cores": os.cpu_count()},
+        **words,
+        **prover.ledger.summary(),
+    }
+
+
+def _print(screen: Screen, ledger: Ledger, taken: float) -> None:
+    count = lambda number, noun: f"  {number:>9,} {noun}"  # noqa: E731
+    noun = "problem" if ledger.exact_problems == 1 else "problems"
+    screen.line(count(ledger.exact_problems, f"{noun} on whole numbers, {ledger.exact_runs.total():,} kernel runs exact to the bit"))
+    screen.line(count(ledger.bounded_runs.total(), f"kernel runs on random numbers, worst error {ledger.worst_ratio:.3f} of its bound"))
+    names = every_instance()
+    if "arrays" not in ledger.instances:
+        screen.line(count(sum(name in ledger.instances for name in names), f"of {len(names)} instances of kernels ran"))
+    if ledger.schedules:
+        each = ", ".join(f"{kernel} {len(seen)}" for kernel, seen in sorted(ledger.schedules.items()))
+        screen.line(f"  schedules that differed: {each} (of {SCHEDULE_SEEDS} seeds)")
+    failures = ledger.failures
+    screen.line(f"  {len(failures)} failures in {taken:.1f} s" if ledger.runs or failures else "  nothing ran", "red" if failures else "green")
+    for failure in failures[:SHOWN_FAILURES]:
+        screen.line(f"wrong: {failure['what']}", "red")
+        screen.line(f"  {failure['instance']}, schedule {failure['schedule']}" if failure["schedule"] else f"  {failure['instance']}")
+        screen.line(f"  rerun: {failure['rerun']}")
+    if len(failures) > SHOWN_FAILURES:
+        screen.line(f"and {len(failures) - SHOWN_FAILURES} more")
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    """Write the conformance vectors of the device that is here."""
+    engine = arguments.engine or "compiled"
+    if engine not in ("compiled", "runtime"):
+        raise ProblemError(sentence("verify", f"--record with engine {engine!r}", "'compiled' or 'runtime', which run on a GPU", "drop --engine"))
+    facts = conformance.record(arguments.record, engine)
+    device = facts["device"]
+    print(f"{len(facts['entries'])} outputs of probes on {device['name']}, driver {device['driver']}, written to {arguments.record}")
+    if facts["left_out"]:
+        print(f"left out, as this device lacks their instructions: {', '.join(facts['left_out'])}")
+    return 0

@@ -1,0 +1,330 @@
+"""Proves a build where it runs: random problems through every kernel, between red zones, exact or within the a priori bound."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import choose, config, testing
+from .engines import arrays, compiled, runtime, simulated
+from .errors import CudaError, EngineUnavailable, ProblemError, UnsupportedProblem, sentence, shown
+from .kernels import ORDER
+from .kernels.base import Device
+from .launch import Launch
+from .ledger import Ledger
+from .problem import Conv2dProblem, Pool2dProblem
+from .redzones import Guarded, memory_for
+from .sampling import random_problem
+from .weighting import tap_weights
+
+Problem = Conv2dProblem | Pool2dProblem
+Schedule = tuple[Any, ...]
+
+ENGINES: dict[str, Any] = {"compiled": compiled, "runtime": runtime, "simulated": simulated, "arrays": arrays}
+INDICES = ("int32", "int64")
+KINDS_OF_DATA = ("whole", "random")
+#: every so manieth problem with one right answer is run on random numbers too; the others always are
+RANDOM_EVERY = 4
+#: seeds of random schedules are taken below this prime, so that every problem's number meets every word
+SCHEDULE_SEEDS = 997
+#: after so many failures a run stops: the build is wrong, and more would say no more
+MOST_FAILURES = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Trial:
+    """One run of one kernel: all that it takes to run it again."""
+
+    engine: str
+    problem: Problem
+    seed: int
+    kernel: str
+    index: str
+    data: str
+    schedule: Schedule | None
+
+    def command(self) -> str:
+        """Return the command that runs this trial again."""
+        words = ["atrous", "verify", "--engine", self.engine, "--case", str(self.problem), "--seed", str(self.seed), "--data", self.data]
+        if self.engine != "arrays":
+            words += ["--kernel", self.kernel, "--index", self.index]
+        if self.schedule is not None:
+            words += ["--schedule", schedule_text(self.schedule)]
+        return shlex.join(words)
+
+
+def schedule_text(schedule: Schedule) -> str:
+    """Return a schedule as ATROUS_SIM_SCHEDULE and --schedule spell it."""
+    return ":".join(map(str, schedule))
+
+
+def schedule_number(number: int) -> Schedule:
+    """Return one of the simulator's schedules; consecutive numbers give every word with every landing."""
+    words, landings = config.SCHEDULES, config.LANDINGS
+    return words[number % len(words)], number % SCHEDULE_SEEDS, landings[number // len(words) % len(landings)]
+
+
+def canonical_schedule(schedule: Schedule) -> str:
+    """Return a schedule's text, the seed dropped where nothing is random."""
+    word, seed, landing = schedule
+    drawn = word in ("random", "greedy") or landing == "random"
+    return schedule_text((word, seed if drawn else 0, landing))
+
+
+class Prover:
+    """Runs problems on one engine and counts what it finds in `ledger`.
+
+    Parameters
+    ----------
+    engine : str, optional
+        "compiled", "runtime", "simulated" or "arrays"; default: the first of these that can run here.
+    kernel, index, data : str, optional
+        Only that kernel, only instances of that index width, only whole or only random numbers.
+    schedule : tuple, optional
+        On the simulator: only this one; default: all words and landings in turn.
+    wanted : callable, optional
+        wanted(name of an instance) -> whether to run it; default: all.
+    """
+
+    def __init__(
+        self,
+        engine: str | None = None,
+        *,
+        kernel: str | None = None,
+        index: str | None = None,
+        data: str | None = None,
+        schedule: Schedule | None = None,
+        wanted: Callable[[str], bool] | None = None,
+    ) -> None:
+        self.engine = engine_named(engine)
+        self.memory = memory_for(self.engine)
+        self.device = _device(self.engine)
+        self.ledger = Ledger()
+        self._kernel, self._index, self._data, self._wanted = kernel, index, data, wanted
+        self.schedule = schedule
+
+    def prove(self, problem: Problem, seed: int, schedules: Sequence[Schedule] = (), random_too: bool = False) -> None:
+        """Run one problem on every kernel that takes it, on the operands of a seed.
+
+        Parameters
+        ----------
+        problem, seed
+        schedules : sequence of schedules, optional
+            On the simulator: run in each of them; default: in the one that the seed gives.
+        random_too : bool
+            Run on random numbers surely, and not only on every so manieth problem.
+        """
+        exact = testing.is_exact(problem)
+        launches = self.launches(problem)
+        if not launches:
+            return
+        self.ledger.problems += 1
+        if exact and self._data != "random":
+            self.ledger.exact_problems += 1
+            inputs = testing.exact_inputs(problem, seed, negative=seed % 3 == 0)
+            expected = testing.expected_output(problem, inputs)
+            self._run_all(problem, seed, "whole", launches, schedules, (inputs, expected, None))
+        if self._data == "random" or (self._data is None and (random_too or not exact or seed % RANDOM_EVERY == 0)):
+            chosen = [launch for launch in launches if launch[3] or self._index is not None]
+            inputs = testing.random_inputs(problem, seed)
+            expected, bound = testing.expected_output(problem, inputs), testing.tolerance(problem, inputs)
+            self._run_all(problem, seed, "random", chosen, schedules, (inputs, expected, bound))
+
+    def _run_all(self, problem: Problem, seed: int, data: str, launches: list[Any], schedules: Sequence[Schedule], values: tuple[Any, ...]) -> None:
+        number = 7 * seed + 3 * (data == "random")  # 7 is prime, so that consecutive seeds meet every order and landing
+        for kernel, index, launch, _ in launches:
+            for schedule in schedules or [self.schedule or schedule_number(number)]:
+                trial = Trial(self.engine, problem, seed, kernel, index, data, schedule if self.engine == "simulated" else None)
+                self._run(trial, launch, *values)
+                number += 1
+
+    def reach(self, names: list[str], at_least: int, seeds: Iterator[int]) -> list[str]:
+        """Draw problems and run those that an instance still lacks, until each was run so often; return those not reached."""
+        asked = set(names)
+        lacking = lambda name: name in asked and self.ledger.instances[name] < at_least  # noqa: E731
+        outer, self._wanted = self._wanted, lacking
+        for seed in seeds:
+            if not any(map(lacking, names)) or len(self.ledger.failures) >= MOST_FAILURES:
+                break
+            self.prove(random_problem(seed), seed)
+        self._wanted = outer
+        return [name for name in names if lacking(name)]
+
+    def launches(self, problem: Problem) -> list[tuple[str, str, Launch | None, bool]]:
+        """Return (kernel, index width, launch, whether it is the width that the kernel chose); the array path launches nothing."""
+        if 0 in problem.y_shape:
+            raise ProblemError(sentence("verify", f"{problem} has an output without elements", "something to compare", "take another case"))
+        if self.engine == "arrays":
+            return [("arrays", "", None, True)]
+        if self._kernel is not None:
+            takers = [choose.choose(problem, self.device, self._kernel)]
+        else:
+            names = {answer.kernel for answer in choose.options(problem, self.device) if answer.reason is None}
+            takers = [kernel for kernel in ORDER if kernel.name in names]
+        found: list[tuple[str, str, Launch | None, bool]] = []
+        for kernel in takers:
+            launch = kernel.launch(problem)
+            width = next((width for width in INDICES if f", {width}" in launch.name), "")
+            variants = {width: launch}
+            if width == "int32":  # what 32 bits hold fits 64 as well
+                variants["int64"] = dataclasses.replace(launch, name=launch.name.replace(", int32", ", int64"))
+            for index, variant in variants.items():
+                if self._index in (None, index) and (self._wanted is None or self._wanted(variant.name)):
+                    found.append((kernel.name, index, variant, index == width))
+        return found
+
+    def _run(self, trial: Trial, launch: Launch | None, inputs: testing.Inputs, expected: Any, bound: Any) -> None:
+        """Run one trial, compare, and count it."""
+        try:
+            outputs = self._outputs(trial, launch, inputs)
+            ratio = compare(trial.problem, outputs, expected, bound)
+        except (AssertionError, RuntimeError) as failure:
+            self.ledger.failures.append(failure_record(trial, launch, failure))
+            if isinstance(failure, CudaError):  # the device's context is lost with it
+                raise
+            return
+        ledger, name = self.ledger, launch.name if launch else "arrays"
+        (ledger.exact_runs if trial.data == "whole" else ledger.bounded_runs)[trial.kernel] += 1
+        ledger.instances[name] += 1
+        ledger.dtypes[trial.problem.dtype] += 1
+        if trial.schedule is not None:
+            ledger.orders[f"{trial.schedule[0]}, {trial.schedule[2]}"] += 1
+            ledger.schedules.setdefault(trial.kernel, set()).add(canonical_schedule(trial.schedule))
+        if ratio > ledger.worst_ratio:
+            ledger.worst_ratio, ledger.worst_case = ratio, trial.command()
+
+    def _outputs(self, trial: Trial, launch: Launch | None, inputs: testing.Inputs) -> dict[str, np.ndarray]:
+        """Run a kernel between red zones and return its outputs by name."""
+        problem, shift = trial.problem, int(trial.seed % 4 == 3)
+        given = {**inputs, **(_taps(problem) if "tap_weight" not in inputs else {})}
+        operands = {name: Guarded(self.memory, array.shape, array.dtype.name, array, shift) for name, array in given.items()}
+        written = {"y": problem.out_dtype}
+        if isinstance(problem, Pool2dProblem) and problem.return_indices:
+            written["index"] = problem.index_dtype
+        operands |= {name: Guarded(self.memory, problem.y_shape, dtype, None, shift) for name, dtype in written.items()}
+        if launch is None:
+            views = {name: operand.view() for name, operand in operands.items()}
+            if isinstance(problem, Conv2dProblem):
+                arrays.conv2d(problem, views["x"], views["weight"], views.get("scale"), views.get("bias"), views.get("residual"), views["y"])
+            else:
+                arrays.pool2d(problem, views["x"], views.get("tap_weight"), views["y"], views.get("index"))
+        else:
+            pointers = tuple(operands[slot].pointer if slot in operands else 0 for slot in launch.pointers)
+            prepared = ENGINES[self.engine].prepare(launch)
+            if trial.schedule is None:
+                prepared.run(pointers, self.memory.stream())
+            else:
+                prepared.run(pointers, 0, trial.schedule)
+        found = {}
+        for name, operand in operands.items():
+            found[name], stray = operand.fetch()
+            if stray is not None:
+                raise AssertionError(f"{problem}: {name}: {stray}")
+        return {name: found[name] for name in written}
+
+
+def compare(problem: Problem, outputs: dict[str, np.ndarray], expected: Any, bound: Any) -> float:
+    """Raise AssertionError unless the outputs are right; return the worst error in units of the bound."""
+    if isinstance(expected, tuple):
+        expected, indices = expected
+        wrong = np.argwhere(outputs["index"] != indices)
+        if wrong.size:
+            at = tuple(int(i) for i in wrong[0])
+            axes = ", ".join(f"{axis}={i}" for axis, i in zip({"NHWC": "npqk", "NCHW": "nkpq"}[problem.layout], at, strict=True))
+            raise AssertionError(
+                f"{problem}: {len(wrong)} of {indices.size} indices differ; first index[{axes}] is {outputs['index'][at]}, expected {indices[at]}"
+            )
+    return testing.assert_matches(outputs["y"], expected, problem, bound)
+
+
+def failure_record(trial: Trial, launch: Launch | None, failure: Exception) -> dict[str, Any]:
+    """Return what a ledger keeps of a failure."""
+    facts = {"case": str(trial.problem), "seed": trial.seed, "kernel": trial.kernel, "instance": launch.name if launch else "arrays"}
+    facts |= {"data": trial.data, "schedule": schedule_text(trial.schedule) if trial.schedule else None}
+    # what assert_matches says of a rerun is said better by the command
+    return {**facts, "what": str(failure).partition("; rerun the case")[0], "rerun": trial.command()}
+
+
+def _taps(problem: Problem) -> dict[str, np.ndarray]:
+    """Return the tap weights that a kernel takes for a weighting given by a formula."""
+    if not isinstance(problem, Pool2dProblem) or problem.kind != "weighted":
+        return {}
+    table = tap_weights(problem.weighting, (problem.r, problem.s), problem.dilation, problem.sigma)
+    return {"tap_weight": np.array(table, np.float64 if problem.dtype == "float64" else np.float32)}
+
+
+def engine_named(engine: str | None) -> str:
+    """Return the engine of that name, or the first that can run here.
+
+    Raises
+    ------
+    ProblemError
+        If no engine has that name.
+    EngineUnavailable
+        If it cannot run here.
+    """
+    wanted = config.forced_engine() if engine is None else engine
+    if wanted is None:
+        return next(name for name, module in ENGINES.items() if module.available() is None and _has_memory(name))
+    if wanted not in ENGINES:
+        raise ProblemError(sentence("verify", f"engine is {shown(wanted)}", f"one of {', '.join(map(repr, ENGINES))}", "drop --engine to have one chosen"))
+    if (reason := ENGINES[wanted].available()) is not None:
+        raise EngineUnavailable(sentence("verify", f"engine {wanted!r} cannot run here: {reason}", "an engine that can", "drop --engine, or see `atrous info`"))
+    return wanted
+
+
+def _has_memory(engine: str) -> bool:
+    try:
+        memory_for(engine)
+    except EngineUnavailable:
+        return False
+    return True
+
+
+def _device(engine: str) -> Device:
+    if engine in ("simulated", "arrays"):
+        return choose.device_named("simulated")
+    if engine == "compiled":
+        return choose.device_named(compiled.architecture(0))
+    import cupy
+
+    return choose.device_named("sm_" + cupy.cuda.Device().compute_capability)
+
+
+def verify(prover: Prover, seed: int = 0, seconds: float | None = None, problems: int | None = None, report: Callable[[float], None] | None = None) -> float:
+    """Draw problems from a seed on until the time is over or so many are done; return the seconds it took.
+
+    Parameters
+    ----------
+    prover : Prover
+    seed : int
+        Of the first problem; the next takes the next.
+    seconds, problems
+        Where to stop, whichever comes first; one of the two is needed.
+    report : callable, optional
+        report(part done, from 0 to 1), after every problem.
+    """
+    begin = time.perf_counter()
+    done = 0.0
+    while done < 1 and len(prover.ledger.failures) < MOST_FAILURES:
+        try:
+            prover.prove(random_problem(seed), seed)
+        except UnsupportedProblem:  # the one kernel that was asked for declines it
+            pass
+        except CudaError:
+            break
+        seed += 1
+        done = max((time.perf_counter() - begin) / seconds if seconds is not None else 0.0, prover.ledger.problems / problems if problems else 0.0)
+        if report is not None:
+            report(min(1.0, done))
+    return time.perf_counter() - begin
+
+
+def every_instance() -> list[str]:
+    """Return the name of every instance that a kernel description can ask for."""
+    return [name for kernel in ORDER for name in kernel.instances()]
