@@ -263,6 +263,7 @@ Thread* Machine::next_thread() {
     if (ready_count_ != 0) return pop_ready();
     if (done_ == threads_.size()) return nullptr;
     const bool has_landed = land_one();
+    if (failure_ != nullptr) return nullptr;
     if (has_landed) idle_rounds_ = 0;
     if (!has_landed && (pollers_.empty() || ++idle_rounds_ > kMostIdleRounds)) {
       stop(where(blocks_.size() == 1 ? &blocks_[0] : nullptr, nullptr) + name_deadlock(list()));

@@ -25,6 +25,8 @@ std::uint64_t cluster_serial() { return active->cluster_serial(); }
 
 bool is_exited(int rank) { return active->is_exited(rank); }
 
+void let_others_run() { active->yield(); }
+
 void at_block_exit(void (*check)(int rank)) { active->at_block_exit(check); }
 
 void warp_collective(const char* name, unsigned mask, void* left, WarpAction action, Site site) {

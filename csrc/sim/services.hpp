@@ -26,6 +26,9 @@ bool is_exited(int rank);        // whether every thread of that block of the cl
 // Has check(rank) run as each block of this cluster exits, on its last thread; it may fail(). Asking twice is once.
 void at_block_exit(void (*check)(int rank));
 
+// For a primitive that neither waits nor issues anything. (yields)
+void let_others_run();
+
 // ---- warps
 
 // Called once, when the last lane has arrived; left: [32], what each lane left, null for a lane outside the mask. The
