@@ -6,17 +6,20 @@ set(ATROUS_SIM_SOURCES
   csrc/module.cpp
   csrc/runtime_calls.cpp
   csrc/instances/table.cpp
+  csrc/sim/async_copy.cpp
   csrc/sim/context.cpp
   csrc/sim/deadlock.cpp
   csrc/sim/fake_runtime.cpp
   csrc/sim/flights.cpp
   csrc/sim/launch.cpp
   csrc/sim/machine.cpp
+  csrc/sim/mbarrier.cpp
   csrc/sim/primitives.cpp
   csrc/sim/services.cpp
   csrc/sim/shared_memory.cpp
   csrc/sim/stacks.cpp
   csrc/sim/test_kernels.cpp
+  csrc/sim/test_kernels_barriers.cpp
   csrc/sim/waits.cpp
 )
 foreach(instance IN LISTS ATROUS_INSTANCES ATROUS_INSTANCES_SM90)

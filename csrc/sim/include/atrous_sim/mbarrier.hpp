@@ -27,7 +27,10 @@ void complete_transaction(void* barrier, int bytes, int operation, Site site);
 // An arrival on behalf of an asynchronous operation.
 void arrive_for(void* barrier, int operation, Site site);
 
-// For the issue of an asynchronous operation: fails unless `barrier` is one, initialised and published.
+// Fails unless `barrier` is live and belongs to the running block.
+void require_own_barrier(const void* barrier, const char* what, Site site);
+
+// For the issue of an operation of the asynchronous proxy: fails unless `barrier`, of any block, is live and published.
 void require_barrier(const void* barrier, const char* what, Site site);
 
 }  // namespace atrous::sim
