@@ -45,9 +45,12 @@ def door(engine):
 #: counted by test_kernels.py -> what the last lines of a run call it
 COUNTED = {
     "simulated_exact": "problems bit-exact on the simulator",
-    "simulated_launches_exact": "kernel runs of them",
+    "simulated_launches_exact": "kernel runs of them, between red zones",
     "simulated_bounded": "kernel runs on random floats within their bound",
-    "guarded_problems": "problems between red zones, with both index widths",
+    "instances": "instances of kernels, each of which ran",
+    "beyond_2e31": "launches on operands of more than 2^31 elements",
+    "batch_invariant": "batch sizes that gave every image the bits that it has alone",
+    "conformance_outputs": "outputs recorded on GPUs, replayed",
 }
 
 

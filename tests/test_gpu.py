@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from doors import run
-from test_kernels import RED, assert_right, takers
 
 import atrous
-from atrous import engines, testing
+from atrous import engines, testing, verify
 
 BATCHES, PROBLEMS = 10, 60
 
@@ -32,42 +30,20 @@ def cupy():
     return module
 
 
-class Device:
-    """The public functions on copies in device memory, their first output between red zones of 0xFF."""
-
-    def __init__(self, cupy, engine, problem, kernel):
-        self.cupy, self.engine, self.problem, self.kernel = cupy, engine, problem, kernel
-
-    def __getattr__(self, name):
-        def call(*arrays, **words):
-            move = lambda array: self.cupy.asarray(array) if isinstance(array, np.ndarray) else array  # noqa: E731
-            dtype = testing.numpy_dtype(self.problem.out_dtype)
-            size = int(np.prod(self.problem.y_shape)) * dtype.itemsize
-            whole = self.cupy.full(size + 2 * RED, 0xFF, "uint8")
-            out = whole[RED : RED + size].view(dtype).reshape(self.problem.y_shape)
-            if getattr(self.problem, "return_indices", False):
-                out = (out, self.cupy.full(self.problem.y_shape, -1, self.problem.index_dtype))
-            named = {"kernel": self.kernel} if name == "conv2d" else {}
-            words = {word: move(value) for word, value in words.items()}
-            y = getattr(atrous, name)(*map(move, arrays), out=out, engine=self.engine, **named, **words)
-            edges = self.cupy.asnumpy(whole)
-            assert (edges[:RED] == 0xFF).all() and (edges[-RED:] == 0xFF).all(), f"{self.problem}: written beside y"
-            return tuple(map(self.cupy.asnumpy, y)) if isinstance(y, tuple) else self.cupy.asnumpy(y)
-
-        return call
-
-
 @pytest.mark.parametrize("batch", range(BATCHES))
 def test_random_problems_on_a_device(cupy, device_engine, batch):
+    prover = verify.Prover(device_engine)
     for seed in range(9_000_000 + batch * PROBLEMS, 9_000_000 + (batch + 1) * PROBLEMS):
-        problem = testing.random_problem(seed)
-        for kernel in takers(problem):
-            door = Device(cupy, device_engine, problem, kernel)
-            if testing.is_exact(problem):
-                inputs = testing.exact_inputs(problem, seed, negative=seed % 3 == 0)
-                assert_right(problem, inputs, run(door, problem, inputs))
-            inputs = testing.random_inputs(problem, seed)
-            assert_right(problem, inputs, run(door, problem, inputs), testing.tolerance(problem, inputs))
+        prover.prove(testing.random_problem(seed), seed)
+    assert not prover.ledger.failures, prover.ledger.failures
+
+
+def test_every_built_instance_on_a_device(cupy):
+    if reason := engines.compiled.available():
+        pytest.skip(f"compiled: {reason}")
+    prover = verify.Prover("compiled")
+    assert prover.reach(verify.every_instance(), 4, iter(range(60_000_000, 60_200_000))) == []
+    assert not prover.ledger.failures, prover.ledger.failures
 
 
 @pytest.mark.parametrize("case", ["n9c24h7w6_k20r3s2_pad1_stride2x1_f32_scale_bias", "n9c24h7w6_k70r1s1_f32_scale_bias"])
