@@ -39,20 +39,6 @@ MAY_IMPORT = {
 MAY_IMPORT["ledger"] = {"errors"}
 MAY_IMPORT["verify"] = {"choose", "engines", "kernels", "launch", "ledger", "redzones", "sampling", "testing", "weighting"}
 MAY_IMPORT["verify"] |= {"arguments", "config", "errors", "problem"}
-    "arguments",
-    "testing",
-    "sampling",
-    "choose",
-    "engines",
-    "kernels",
-    "launch",
-    "ledger",
-    "redzones",
-    "weighting",
-    "config",
-    "errors",
-    "problem",
-}
 MAY_IMPORT["recall"] = {"interop", "overlap"}
 MAY_IMPORT["plan"] = {"recall", "window", "choose", "engines", "kernels", "config", *MAY_IMPORT["problem"], "problem", "interop", "operands", "weighting"}
 _DOORS = {"plan", "requests", "operands", "problem", "interop", "errors", "arguments"}
