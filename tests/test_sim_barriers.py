@@ -36,7 +36,13 @@ PLANTED = {
     "test_barrier_ring<false, ForgetsToArrive>": {"deadlock"},
     "test_barrier_ring<false, ReadsWithoutWaiting>": {"value", "deadlock"},
     "test_barrier_ring<true, ReadsWithoutWaiting>": {"value", "deadlock", "named"},
+    "test_barrier_ring<false, ArrivesWithoutWarp>": {"value", "deadlock"},
+    "test_barrier_ring<true, ArrivesWithoutWarp>": {"value", "deadlock"},
+    "test_barrier_ring<false, ArrivesBeforeReading>": {"deadlock"},
 }
+#: rings with a mistake that leaves right values in every schedule: the store stands so close behind the arrival that nothing
+#: comes between on the simulator, as it may on a device
+KERNELS_ONLY_RACE_SEES = {"test_barrier_ring<false, ArrivesBeforeStoring>"}
 
 
 @pytest.fixture(autouse=True)
@@ -122,9 +128,9 @@ def test_the_source_may_be_read_late(landing, value):
 
 @pytest.mark.parametrize("width", [4, 8, 16])
 def test_bytes_beyond_the_valid_ones_are_not_read(width):
-    # the copy ends at the last byte of x, so that a sanitizer would see a read past it
-    for valid in range(width + 1):
-        run(f"test_copy<{width}>", x=np.zeros(2 * width + valid + 16, np.uint8), size=(0, 0, valid))
+    # the copy ends at the last byte of its allocation, past which a sanitizer sees a read
+    for valid in range(1, width + 1):
+        run(f"test_copy<{width}>", x=np.zeros(16 + valid, np.uint8), size=(16, 0, valid))
 
 
 # ---- misuses, each by its sentence
@@ -232,3 +238,13 @@ def exposures(name):
 def test_some_schedule_exposes_a_planted_bug(name):
     found = exposures(name)
     assert set(found) == PLANTED[name], found
+
+
+@pytest.mark.parametrize("name", sorted(KERNELS_ONLY_RACE_SEES))
+def test_what_only_the_race_check_sees_gives_right_values(name):
+    assert exposures(name) == {}
+
+
+def test_every_planted_ring_is_listed():
+    planted = {name for name in sim.test_kernels() if "_ring<" in name}
+    assert planted == set(PLANTED) | KERNELS_ONLY_RACE_SEES

@@ -282,6 +282,18 @@ struct ReadsWithoutWaiting : CorrectBarrierRing {
   static constexpr bool kConsumerWaits = false;
 };
 
+struct ArrivesWithoutWarp : CorrectBarrierRing {
+  static constexpr bool kSyncsWarp = false;
+};
+
+struct ArrivesBeforeReading : CorrectBarrierRing {
+  static constexpr bool kArrivesBeforeReading = true;
+};
+
+struct ArrivesBeforeStoring : CorrectBarrierRing {
+  static constexpr bool kArrivesBeforeStoring = true;
+};
+
 template <bool kCopies, class Rules>
 __global__ void test_barrier_ring(const __grid_constant__ ProbeArguments a) {
   pass_through_ring<2, kCopies, Rules>(a);
@@ -333,6 +345,10 @@ void add_test_kernels_barriers(std::vector<KernelEntry>& entries) {
       ATROUS_KERNEL(test_barrier_ring<false, ForgetsToArrive>),
       ATROUS_KERNEL(test_barrier_ring<false, ReadsWithoutWaiting>),
       ATROUS_KERNEL(test_barrier_ring<true, ReadsWithoutWaiting>),
+      ATROUS_KERNEL(test_barrier_ring<false, ArrivesWithoutWarp>),
+      ATROUS_KERNEL(test_barrier_ring<true, ArrivesWithoutWarp>),
+      ATROUS_KERNEL(test_barrier_ring<false, ArrivesBeforeReading>),
+      ATROUS_KERNEL(test_barrier_ring<false, ArrivesBeforeStoring>),
   };
   entries.insert(entries.end(), std::begin(own), std::end(own));
 }

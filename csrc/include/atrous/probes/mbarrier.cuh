@@ -21,10 +21,13 @@ struct alignas(16) BarrierRing {
 // What the two sides may do wrong; the probes do nothing of it.
 struct CorrectBarrierRing {
   static constexpr bool kWaitsForEmpty = true;
-  static constexpr bool kFlipsParity = true;      // of what the consumers wait for
-  static constexpr int kProducerParity = 1;       // at the first round: the phase before the first one is complete
+  static constexpr int kProducerParity = 1;  // at the first round: the phase before the first is complete
+  static constexpr bool kArrivesBeforeStoring = false;
+  static constexpr bool kConsumerWaits = true;  // for the data
+  static constexpr bool kFlipsParity = true;    // of what the consumers wait for
+  static constexpr bool kArrivesBeforeReading = false;
+  static constexpr bool kSyncsWarp = true;        // before one lane arrives for all
   static constexpr bool kConsumerArrives = true;  // at all steps; else not at the third
-  static constexpr bool kConsumerWaits = true;    // for the data
 };
 
 // x: [count, 32, 4] int32, which lane by lane goes into the slot of its step
@@ -39,8 +42,9 @@ __device__ __forceinline__ void produce(BarrierRing<kStages>& ring, const ProbeA
       prims::copy_async<16>(ring.value[slot][lane], from);
       prims::arrive_after_copies(&ring.full[slot]);
     } else {
+      if constexpr (Rules::kArrivesBeforeStoring) prims::arrive(&ring.full[slot]);
       for (int j = 0; j < 4; ++j) ring.value[slot][lane][j] = from[j];
-      prims::arrive(&ring.full[slot]);
+      if constexpr (!Rules::kArrivesBeforeStoring) prims::arrive(&ring.full[slot]);
     }
   }
 }
@@ -60,11 +64,13 @@ __device__ __forceinline__ void consume(BarrierRing<kStages>& ring, const ProbeA
       while (!prims::is_complete(&ring.full[slot], parity)) {
       }
     }
+    const bool arrives = lane == 0 && (Rules::kConsumerArrives || step != 2);
+    if (Rules::kArrivesBeforeReading && arrives) prims::arrive(&ring.empty[slot]);
     const int* value = ring.value[slot][(lane + step) % 32];
     const int sum = value[0] + value[1] + value[2] + value[3];
     static_cast<int*>(a.y)[(static_cast<int64>(step) * 2 + consumer) * 32 + lane] = sum * (consumer + 1);
-    prims::sync_warp();
-    if (lane == 0 && (Rules::kConsumerArrives || step != 2)) prims::arrive(&ring.empty[slot]);
+    if constexpr (Rules::kSyncsWarp) prims::sync_warp();
+    if (!Rules::kArrivesBeforeReading && arrives) prims::arrive(&ring.empty[slot]);
   }
 }
 
