@@ -22,6 +22,7 @@ set(ATROUS_SIM_SOURCES
   csrc/sim/stacks.cpp
   csrc/sim/test_kernels.cpp
   csrc/sim/test_kernels_barriers.cpp
+  csrc/sim/test_kernels_gemm.cpp
   csrc/sim/test_kernels_matrix.cpp
   csrc/sim/waits.cpp
 )

@@ -15,6 +15,7 @@ constexpr AddEntries kFamilies[] = {
     add_conv_pointwise,
     add_pool,
     add_probes_async_copy,
+    add_probes_gemm_sm80,
     add_probes_matrix,
     add_probes_warp,
 };

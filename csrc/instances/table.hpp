@@ -43,6 +43,7 @@ void add_conv_direct(std::vector<KernelEntry>& entries);
 void add_conv_pointwise(std::vector<KernelEntry>& entries);
 void add_pool(std::vector<KernelEntry>& entries);
 void add_probes_async_copy(std::vector<KernelEntry>& entries);
+void add_probes_gemm_sm80(std::vector<KernelEntry>& entries);
 void add_probes_matrix(std::vector<KernelEntry>& entries);
 void add_probes_warp(std::vector<KernelEntry>& entries);
 
