@@ -15,7 +15,7 @@ import types
 from pathlib import Path
 
 import numpy as np
-from fake_device import RuntimeFailure
+from fake_device import OutOfMemoryError, RuntimeFailure
 
 DEVICES = 2
 ROOT = Path(__file__).resolve().parents[1]
@@ -52,7 +52,7 @@ class ndarray(np.ndarray):
     def _operate(self, allocates):
         if ndarray.runtime is not None:
             if allocates:
-                ndarray.runtime.enter("cudaMalloc", unsafe=True)
+                ndarray.runtime.enter("cudaMalloc", unsafe=True, failure=OutOfMemoryError)
             ndarray.runtime.enter("cuLaunchKernel", failure=DriverFailure)
 
     def __array_ufunc__(self, ufunc, method, *inputs, out=None, **words):
@@ -241,6 +241,10 @@ class FakeCuPy(types.ModuleType):
 
     def from_dlpack(self, array):
         return self._made(np.from_dlpack(array))
+
+    def sum(self, array):
+        array._operate(True)  # not through __array_ufunc__: NumPy's reductions leak their operand where that raises
+        return np.sum(np.asarray(array))
 
     def __getattr__(self, name):
         return getattr(np, name)

@@ -82,15 +82,18 @@ class Device:
     def calls(self):
         return self._call("calls")
 
+    def left_error(self):
+        """Return the error that the next library would find on the thread's record."""
+        return self._call("left_error")
+
     def failure(self):
         return self._call("failure").decode()
 
     def check(self, status, failure=RuntimeFailure):
         """Raise as CuPy does unless the status is 0."""
-        if status == OUT_OF_MEMORY:
-            raise OutOfMemoryError("Out of memory allocating some bytes")
         if status:
-            raise failure(f"{self._call('name', status).decode()}: error {status}")
+            text = "out of memory" if status == OUT_OF_MEMORY else f"error {status}"
+            raise failure(f"{self._call('name', status).decode()}: {text}")
 
     def enter(self, name, unsafe=False, failure=RuntimeFailure):
         """Make a numbered call of a library above the runtime."""
@@ -101,7 +104,7 @@ class Device:
     def allocate(self, nbytes):
         """Return a byte array of device memory, freed with its last view."""
         pointer = ctypes.c_void_p()
-        self.check(self._call("allocate", ctypes.byref(pointer), ctypes.c_size_t(nbytes)))
+        self.check(self._call("allocate", ctypes.byref(pointer), ctypes.c_size_t(nbytes)), OutOfMemoryError)
         owner = (ctypes.c_ubyte * nbytes).from_address(pointer.value)
         weakref.finalize(owner, self._call, "free", ctypes.c_void_p(pointer.value))
         return np.frombuffer(owner, np.uint8)

@@ -287,6 +287,7 @@ const char* atrous_fake_call(long n) {
   return n < 1 || n > atrous_fake_calls() ? "" : state.calls[static_cast<std::size_t>(n - 1)].c_str();
 }
 
+int atrous_fake_left_error() { return state.last; }
 const char* atrous_fake_failure() { return state.failure.c_str(); }
 const char* atrous_fake_name(int error) { return text_of(static_cast<cudaError_t>(error)).name; }
 int atrous_fake_enter(const char* name, int unsafe) { return enter(name, unsafe != 0 ? Use::kUnsafe : Use::kPlain); }

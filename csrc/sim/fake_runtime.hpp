@@ -19,6 +19,7 @@ ATROUS_FAKE_CONTROL void atrous_fake_fail(long n, int error, int later);
 
 ATROUS_FAKE_CONTROL long atrous_fake_calls();                 // numbered calls since the reset
 ATROUS_FAKE_CONTROL const char* atrous_fake_call(long n);     // the name of the n-th of them, from 1; "" beyond
+ATROUS_FAKE_CONTROL int atrous_fake_left_error();             // what cudaPeekAtLastError would give
 ATROUS_FAKE_CONTROL const char* atrous_fake_failure();        // what the machine said of the last kernel that failed
 ATROUS_FAKE_CONTROL const char* atrous_fake_name(int error);  // "cudaErrorNoDevice"
 

@@ -68,7 +68,7 @@ class Library:
         """Return the operand as the NumPy, CuPy or array-api-strict array that the array path computes with."""
         return operand.array
 
-    def result(self, array: Any) -> Any:
+    def result(self, operation: str, array: Any) -> Any:
         """Return an output that `empty` made as the user's kind of array."""
         return array
 
@@ -254,17 +254,27 @@ class DLPack(Library):
         self.host = Library()
 
     def operand(self, operation: str, name: str, array: Any) -> Operand:
-        if hasattr(array, "__dlpack_device__") and int(array.__dlpack_device__()[0]) == 1:
-            try:
-                view = np.from_dlpack(array)
-            except (BufferError, RuntimeError, TypeError):  # a dtype (bfloat16) or read-only array NumPy's importer refuses
-                view = np.asarray(array)
-            operand = numpy_operand(operation, name, view)
-        else:
-            operand = self._through_cupy(operation, name, array)
+        try:
+            on_host = hasattr(array, "__dlpack_device__") and int(array.__dlpack_device__()[0]) == 1
+        except Exception as error:  # the producer's own, of any kind
+            raise unreadable(operation, name, error) from error
+        operand = numpy_operand(operation, name, self._host_view(operation, name, array)) if on_host else self._through_cupy(operation, name, array)
         if self.name in ("jax", "jaxlib"):
             operand.writable = False
         return operand
+
+    def _host_view(self, operation: str, name: str, array: Any) -> Any:
+        try:
+            return np.from_dlpack(array)
+        except (BufferError, RuntimeError, TypeError) as refusal:  # a dtype (bfloat16) or read-only array NumPy's importer refuses
+            view = np.asarray(array)
+            if view.dtype == object:  # the producer is no array to NumPy in any other way
+                raise unreadable(operation, name, refusal) from refusal
+            return view
+        except MemoryError:
+            raise
+        except Exception as error:  # the producer's own, of any kind
+            raise unreadable(operation, name, error) from error
 
     def _through_cupy(self, operation: str, name: str, array: Any) -> Operand:
         """Return the facts about an array that is not in host memory, or raise EngineUnavailable if CuPy cannot read it."""
@@ -305,12 +315,18 @@ class DLPack(Library):
     def on(self, operand: Operand, stream: int) -> contextlib.AbstractContextManager[Any]:
         return self._inner(operand).on(operand, stream)
 
-    def result(self, array: Any) -> Any:
+    def result(self, operation: str, array: Any) -> Any:
         if self.consume is None:
             return array
         if array.dtype.name == "bfloat16":  # NumPy exports no bfloat16 capsule; jax takes the array itself
             return importlib.import_module("jax.numpy").asarray(array) if self.name in ("jax", "jaxlib") else array
-        return self.consume(array)
+        try:
+            return self.consume(array)
+        except MemoryError:
+            raise
+        except Exception as error:  # the importer's own, of any kind
+            came = f"the result cannot be handed over: {self.name}.from_dlpack raised {type(error).__name__}: {error}"
+            raise ProblemError(sentence(operation, came, "a library that takes DLPack", "pass out=, or x as a NumPy or CuPy array")) from error
 
 
 _libraries: dict[str, Library] = {"numpy": Library()}
@@ -331,9 +347,19 @@ def library_of(operation: str, name: str, array: Any) -> Library:
         root = cls.__module__.partition(".")[0]
         if (root == "numpy" and isinstance(array, np.ndarray)) or (root in _CLASSES and hasattr(array, "shape")):
             return library_named(root)
-    if not isinstance(array, type) and (hasattr(array, "__dlpack_device__") or hasattr(array, "__cuda_array_interface__")):
+    try:
+        is_producer = not isinstance(array, type) and (hasattr(array, "__dlpack_device__") or hasattr(array, "__cuda_array_interface__"))
+    except Exception as error:  # a property of the array's own may fail in any way
+        raise unreadable(operation, name, error) from error
+    if is_producer:
         return library_named(type(array).__module__.partition(".")[0])
     raise ProblemError(sentence(operation, f"{name} is of type {type(array).__name__}", "an array", HINT))
+
+
+def unreadable(operation: str, name: str, error: Exception) -> ProblemError:
+    """Return the refusal of an array whose own methods fail."""
+    came = f"{name} cannot be read: it raised {type(error).__name__}: {error}"
+    return ProblemError(sentence(operation, came, "an array that can be read", HINT))
 
 
 def device_index(operand: Operand) -> int:
@@ -347,7 +373,11 @@ def stream_pointer(operation: str, stream: Any) -> int:
         return stream
     if hasattr(stream, "__cuda_stream__"):
         protocol = stream.__cuda_stream__
-        return int((protocol() if callable(protocol) else protocol)[1])
+        try:
+            return int((protocol() if callable(protocol) else protocol)[1])
+        except Exception as error:  # the stream's own, of any kind
+            came = f"stream cannot be used: its __cuda_stream__ raised {type(error).__name__}: {error}"
+            raise ProblemError(sentence(operation, came, "(version, handle)", "pass the handle as an int")) from error
     for attribute in ("ptr", "cuda_stream"):
         if isinstance(getattr(stream, attribute, None), int):
             return int(getattr(stream, attribute))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from .errors import reports
 from .operands import gather
 from .plan import execute, packed
 from .requests import conv_options, conv_problem
 
 
+@reports("conv2d")
 def conv2d(
     x: Any,
     weight: Any,

@@ -11,8 +11,8 @@ from typing import Any
 from . import config
 from .arguments import WEIGHTINGS
 from .choose import Explanation, Problem, choose, device_named, explain_problem, operation_of
-from .engines import arrays, compiled, runtime, simulated
-from .errors import CudaError, EngineUnavailable, ProblemError, UnsupportedProblem, sentence, shown
+from .engines import arrays, compiled, runtime, simulated, why_not
+from .errors import EngineUnavailable, ProblemError, UnsupportedProblem, sentence, shown, typed
 from .interop import Library, Operand, library_named, numpy_dtype, stream_pointer
 from .kernels.base import Device, Kernel, Strides, canonical
 from .operands import Operands, gather, matches, output, same_device, vector
@@ -31,16 +31,7 @@ GEOMETRY = {field.name for field in fields(WindowGeometry)} | {"k"}
 
 def engine_reasons() -> dict[str, str | None]:
     """Return, for every engine, None if it can run here or the sentence that says why it cannot."""
-    return {**{name: _reason(engine) for name, engine in KERNEL_ENGINES.items()}, "arrays": arrays.available()}
-
-
-def _reason(engine: Any) -> str | None:
-    """Return why an engine cannot run here, or None; a device that fails to answer is a reason too."""
-    try:
-        reason: str | None = engine.available()
-    except CudaError as failure:
-        return str(failure)
-    return reason
+    return {**{name: why_not(engine) for name, engine in KERNEL_ENGINES.items()}, "arrays": arrays.available()}
 
 
 class Route:
@@ -240,8 +231,21 @@ class Plan:
         ProblemError
             If x, residual or out is not what was planned for; nothing has run then.
         """
-        if out is not None and residual is None and self._recall.run(x, out, stream):
-            return out
+        try:
+            if out is not None and residual is None and self._recall.run(x, out, stream):
+                return out
+            return self._checked(x, residual, out, stream)
+        except Exception as failure:
+            told = typed(operation_of(self.problem), failure)
+            try:
+                if told is failure:
+                    raise
+                raise told from failure
+            finally:
+                del told  # as in errors.reports
+
+    def _checked(self, x: Any, residual: Any, out: Any, stream: Any) -> Any:
+        """Check every array and run; what `out` and x were like is remembered."""
         operation = operation_of(self.problem)
         library, inputs = gather(operation, "x", x, residual=residual)
         if self._library is not None and library is not self._library:
@@ -361,7 +365,7 @@ def execute(
     if out is None:
         made = [library.empty(problem.y_shape, dtype, x) for _, dtype in wanted]
         bound.run(library, inputs, [library.made(operation, array, x) for array in made], handle)
-        results = [library.result(array) for array in made]
+        results = [library.result(operation, array) for array in made]
         return tuple(results) if two else results[0]
     if two and (not isinstance(out, tuple) or len(out) != 2):
         raise ProblemError(sentence(operation, f"out is of type {type(out).__name__}", "a pair (values, indices)", "pass out=(y, indices)"))

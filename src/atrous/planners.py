@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from . import arguments as arg
-from .errors import ProblemError, sentence
+from .errors import ProblemError, reports, sentence
 from .operands import gather, matches, vector
 from .plan import Plan, packed
 from .requests import conv_options, conv_problem, dtype_name, make_pool
 
 
+@reports("plan_conv2d")
 def plan_conv2d(
     x_shape: Any,
     weight: Any,
@@ -86,6 +87,7 @@ def plan_conv2d(
     return Plan(problem, library, packed("plan_conv2d", library, constants), engine, kernel)
 
 
+@reports("plan_pool2d")
 def plan_pool2d(
     x_shape: Any, window: Any, kind: str, *, dtype: Any, weights: Any = None, engine: str | None = None, kernel: str | None = None, **options: Any
 ) -> Plan:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .errors import reports
 from .operands import gather
 from .plan import execute
 from .requests import make_pool
@@ -359,6 +360,7 @@ def rms_pool2d(
     return run_pool("rms_pool2d", x, window, "rms", out, stream, engine, stride=stride, padding=padding, dilation=dilation, ceil_mode=ceil_mode, layout=layout)
 
 
+@reports()
 def run_pool(operation: str, x: Any, window: Any, kind: str, out: Any, stream: Any, engine: str | None, **options: Any) -> Any:
     """Check a call, make its problem, and run it."""
     library, inputs = gather(operation, "x", x)

@@ -175,4 +175,4 @@ def _like(indices: Any, values: Any) -> Any:
     operand = library.operand("indices", "indices", indices)
     made = library.empty(operand.shape, "int64", operand)
     library.computable(library.made("indices", made, operand))[...] = values
-    return library.result(made)
+    return library.result("indices", made)

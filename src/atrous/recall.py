@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 from typing import Any
 
 from .interop import Library, Operand, numpy_dtype, stream_pointer
@@ -28,7 +29,7 @@ class _Call:
         self.prepared = prepared
         self.pointers = list(pointers)
         self.slots = slots
-        self.x = x
+        self.x = replace(x, array=None)  # a plan keeps no array of a call alive
         sizes = [numpy_dtype(operand.dtype).itemsize for operand in (x, out)]
         self.alignments = sizes
         self.spans = [tuple(end - operand.pointer for end in byte_range(operand, size)) for operand, size in zip((x, out), sizes)]

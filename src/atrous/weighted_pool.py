@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import arguments as arg
-from .errors import ProblemError, sentence
+from .errors import ProblemError, reports, sentence
 from .interop import Library, Operand, library_of
 from .operands import Operands, gather, same_device
 from .plan import execute, packed, tap_dtype, tap_operand
@@ -13,6 +13,7 @@ from .problem import Pool2dProblem
 from .requests import make_pool
 
 
+@reports("weighted_avg_pool2d")
 def weighted_avg_pool2d(
     x: Any,
     window: Any,

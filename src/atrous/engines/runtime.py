@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
@@ -47,21 +48,32 @@ def _load() -> tuple[Any, tuple[Path, ...], str | None]:
     except ImportError as failure:
         return None, (), f"CuPy is installed but failed to load, because {failure}"
     found = f"CuPy {cupy.__version__} is installed, but"
-    if not cupy.cuda.is_available():
-        return None, (), f"{found} it sees no CUDA device"
+    try:
+        if not cupy.cuda.is_available():
+            return None, (), f"{found} it sees no CUDA device"
+    except _cuda_errors(cupy) as failure:
+        raise _launch_failure("runtime", failure) from failure
     folders = [kernel_headers(), _cuda_headers(cupy)]
     if None in folders:
         what = "the kernels' headers are not beside the package" if folders[0] is None else "the header cuda_fp16.h is not found; install atrous[cu13]"
         return None, (), f"{found} {what}"
     try:
         cupy.cuda.nvrtc.getVersion()
+    except cupy.cuda.nvrtc.NVRTCError as failure:
+        raise _launch_failure("runtime", failure) from failure
     except (RuntimeError, OSError) as failure:
         return None, (), f"{found} NVRTC failed to load, because {failure}"
     return cupy, tuple(folder for folder in folders if folder), None
 
 
 def available() -> str | None:
-    """Return None if kernels can be compiled and run here, or the sentence that says why they cannot."""
+    """Return None if kernels can be compiled and run here, or the sentence that says why they cannot.
+
+    Raises
+    ------
+    CudaError
+        If the driver or the compiler is there and failed to answer, which says nothing of the next time.
+    """
     return _load()[2]
 
 
@@ -103,19 +115,29 @@ def compile_kernel(nvrtc: Any, name: str, header: str, architecture: str, folder
     """
     source = f"#include <{header}>\nusing namespace atrous;\n"
     options = (f"-arch={architecture}", "-std=c++17", *(f"-I{folder}" for folder in folders))
-    program = nvrtc.createProgram(source, "atrous.cu", (), ())
+    program = None
     try:
+        program = nvrtc.createProgram(source, "atrous.cu", (), ())
         nvrtc.addNameExpression(program, name)
         nvrtc.compileProgram(program, options)
         binary = nvrtc.getCUBIN(program) if architecture.startswith("sm_") else nvrtc.getPTX(program)
         return bytes(binary), str(nvrtc.getLoweredName(program, name))
     except RuntimeError as failure:
-        log = nvrtc.getProgramLog(program).strip()
+        log = "" if program is None else _log(nvrtc, program)
         raise CudaError(
             sentence("runtime", f"NVRTC refused {name} for {architecture}: {failure}: {log}", "a kernel that compiles", "use another engine")
         ) from failure
     finally:
-        nvrtc.destroyProgram(program)
+        if program is not None:
+            with contextlib.suppress(RuntimeError):  # the kernel is there, or a better reason why not
+                nvrtc.destroyProgram(program)
+
+
+def _log(nvrtc: Any, program: Any) -> str:
+    try:
+        return str(nvrtc.getProgramLog(program)).strip()
+    except RuntimeError as failure:
+        return f"its log cannot be had, because {failure}"
 
 
 @functools.cache
@@ -191,7 +213,10 @@ def prepare(launch: Launch) -> Prepared:
 
 def describe() -> dict[str, Any]:
     """Return the versions of CuPy and NVRTC, or why there are none."""
-    cupy, folders, reason = _load()
+    try:
+        cupy, folders, reason = _load()
+    except CudaError as failure:
+        cupy, folders, reason = None, (), str(failure)
     facts: dict[str, Any] = {"engine": "runtime", "reason": reason}
     if reason is None:
         facts.update(cupy=cupy.__version__, nvrtc=".".join(map(str, cupy.cuda.nvrtc.getVersion())), headers=[str(folder) for folder in folders])
