@@ -13,13 +13,17 @@ set(ATROUS_SIM_SOURCES
   csrc/sim/flights.cpp
   csrc/sim/launch.cpp
   csrc/sim/machine.cpp
+  csrc/sim/matrix.cpp
   csrc/sim/mbarrier.cpp
+  csrc/sim/mma.cpp
   csrc/sim/primitives.cpp
   csrc/sim/services.cpp
   csrc/sim/shared_memory.cpp
   csrc/sim/stacks.cpp
   csrc/sim/test_kernels.cpp
   csrc/sim/test_kernels_barriers.cpp
+  csrc/sim/test_kernels_gemm.cpp
+  csrc/sim/test_kernels_matrix.cpp
   csrc/sim/waits.cpp
 )
 foreach(instance IN LISTS ATROUS_INSTANCES ATROUS_INSTANCES_SM90)

@@ -43,9 +43,12 @@ void add_conv_direct(std::vector<KernelEntry>& entries);
 void add_conv_pointwise(std::vector<KernelEntry>& entries);
 void add_pool(std::vector<KernelEntry>& entries);
 void add_probes_async_copy(std::vector<KernelEntry>& entries);
+void add_probes_gemm_sm80(std::vector<KernelEntry>& entries);
+void add_probes_matrix(std::vector<KernelEntry>& entries);
 void add_probes_warp(std::vector<KernelEntry>& entries);
 
 // One a family that is built for sm_90a alone, as CMakeLists.txt lists them in ATROUS_INSTANCES_SM90.
+void add_probes_matrix_sm90(std::vector<KernelEntry>& entries);
 void add_probes_mbarrier(std::vector<KernelEntry>& entries);
 
 // Every entry, in the order of the families; those for sm_90a are missing where the build has none.

@@ -9,11 +9,15 @@ namespace atrous {
 
 void add_test_kernels(std::vector<KernelEntry>& entries);
 void add_test_kernels_barriers(std::vector<KernelEntry>& entries);
+void add_test_kernels_gemm(std::vector<KernelEntry>& entries);
+void add_test_kernels_matrix(std::vector<KernelEntry>& entries);
 
 // One a file of csrc/sim/test_kernels*.cpp.
 inline constexpr void (*kTestKernels[])(std::vector<KernelEntry>& entries) = {
     add_test_kernels,
     add_test_kernels_barriers,
+    add_test_kernels_gemm,
+    add_test_kernels_matrix,
 };
 
 }  // namespace atrous
