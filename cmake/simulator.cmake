@@ -7,6 +7,7 @@ set(ATROUS_SIM_SOURCES
   csrc/runtime_calls.cpp
   csrc/instances/table.cpp
   csrc/sim/async_copy.cpp
+  csrc/sim/cluster.cpp
   csrc/sim/context.cpp
   csrc/sim/deadlock.cpp
   csrc/sim/fake_runtime.cpp
@@ -24,7 +25,10 @@ set(ATROUS_SIM_SOURCES
   csrc/sim/test_kernels_barriers.cpp
   csrc/sim/test_kernels_gemm.cpp
   csrc/sim/test_kernels_matrix.cpp
+  csrc/sim/test_kernels_flights.cpp
+  csrc/sim/test_kernels_machine.cpp
   csrc/sim/waits.cpp
+  csrc/sim/warpgroup.cpp
 )
 foreach(instance IN LISTS ATROUS_INSTANCES ATROUS_INSTANCES_SM90)
   # A .cu source would be given to nvcc wherever CUDA is enabled, so a .cpp that includes it is compiled instead.

@@ -11,35 +11,18 @@ from math import comb
 import ml_dtypes
 import numpy as np
 import pytest
+from simulator_runs import SCHEDULES, _in_order, run, sim
 
 from atrous.engines import simulated
 from atrous.errors import EngineUnavailable, ProblemError
 from atrous.launch import Launch
 
-if simulated.available() is not None:
-    pytest.skip(str(simulated.available()), allow_module_level=True)
+__all__ = ["_in_order"]
 
-sim = importlib.import_module("atrous._sim")
-
-SCHEDULES = [("in-order", 0), ("reverse", 0), *(("random", seed) for seed in range(12))]
 CODES = {"float32": 0, "float16": 1, "bfloat16": 2, "float64": 3, "int8": 4, "uint8": 5, "int32": 6, "int64": 7}
 SMALL = {"float16": np.dtype(np.float16), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 INFINITY = {"float16": 0x7C00, "bfloat16": 0x7F80}
 BEYOND = {"float16": 2.0**16, "bfloat16": 2.0**128}  # what infinity's pattern would stand for
-
-
-@pytest.fixture(autouse=True)
-def _in_order():
-    sim.set_schedule("in-order", 0)
-    yield
-    sim.set_schedule("in-order", 0)
-
-
-def run(name, *, grid=(1, 1, 1), block=(64, 1, 1), x=None, y=None, count=0, types=(0, 0), shared=0, cluster=(1, 1, 1)):
-    """Run a test kernel and return y."""
-    prepared = sim.Prepared(name, grid, block, cluster, shared, struct.pack("=QQqii", 0, 0, count, *types), 2)
-    prepared.run(tuple(0 if array is None else array.ctypes.data for array in (x, y)), 0)
-    return y
 
 
 def cast(x, target, real):

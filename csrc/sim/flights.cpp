@@ -5,6 +5,8 @@
 #include <limits>
 #include <utility>
 
+#include "race.hpp"
+
 namespace atrous::sim {
 
 void Flights::begin_launch(Schedule schedule, RandomNumbers& random) {
@@ -34,7 +36,10 @@ Flights::Owned Flights::make(AsyncOperation operation, const Block* issuer) {
 void Flights::act(Flight& flight, const std::function<void()>& step) {
   if (!step) return;
   const Flight* outer = std::exchange(acting_, &flight);
+  const race::Agent outer_agent = race::self();
+  race::set_self(-1);
   step();
+  race::set_self(outer_agent);
   acting_ = outer;
 }
 

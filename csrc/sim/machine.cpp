@@ -111,6 +111,7 @@ void Machine::run_cluster(std::uint64_t cluster, const Extent& extent) {
   }
   shared_.begin_cluster();
   flights_.begin_cluster(static_cast<int>(threads_.size()));
+  race::set_shared(shared_.window(0), shared_.bytes());
   race::begin_cluster(static_cast<int>(threads_.size()), static_cast<int>(serial_in_launch_ * blocks_.size()));
   ++cluster_serial_;
   ready_head_ = ready_count_ = done_ = 0;
@@ -147,6 +148,7 @@ void Machine::run_fibers() {
   adopt(first);
   switch_context(launcher_, worker->context);
   running = nullptr;
+  race::set_self(-1);
 }
 
 // What is still in flight lands, and nothing may have written to the memory of a block after its exit.

@@ -65,6 +65,16 @@ SharedPlace require_shared(const void* pointer, std::size_t bytes, const char* w
 
 namespace {
 
+void require_live_blocks(const AsyncOperation& operation) {
+  const unsigned blocks = operation.reads_blocks | operation.writes_blocks;
+  for (int rank = 0; blocks >> rank != 0; ++rank) {
+    if ((blocks >> rank & 1u) == 0) continue;
+    if (rank >= cluster_blocks() || is_exited(rank))
+      fail("the %s%s uses the shared memory of block %d of the cluster, which %s", operation.name,
+           place_of(operation.site).c_str(), rank, rank >= cluster_blocks() ? "does not exist" : "has exited");
+  }
+}
+
 int queue_index(Queue queue, int owner) {
   if (owner < 0 || owner >= active->block_threads())
     fail("an owner of asynchronous operations is thread %d; expected one of the block's %d", owner,
@@ -76,11 +86,13 @@ int queue_index(Queue queue, int owner) {
 
 void issue(AsyncOperation operation) {
   active->yield();
+  require_live_blocks(operation);
   active->flights().issue(std::move(operation), &active->block());
 }
 
 void issue_to(Queue queue, int owner, AsyncOperation operation) {
   active->yield();
+  require_live_blocks(operation);
   active->flights().issue_to(queue_index(queue, owner), std::move(operation), &active->block());
 }
 
@@ -96,6 +108,7 @@ void wait_groups(Queue queue, int owner, int pending, bool reads_only) {
 
 void issue_after(Queue queue, int owner, AsyncOperation operation) {
   active->yield();
+  require_live_blocks(operation);
   active->flights().issue(std::move(operation), &active->block(), queue_index(queue, owner));
 }
 

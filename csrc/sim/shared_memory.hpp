@@ -19,6 +19,7 @@ class SharedMemory {
   void begin_cluster();
 
   unsigned char* window(int rank) const { return memory_.get() + static_cast<std::size_t>(rank) * window_bytes(); }
+  std::size_t bytes() const { return static_cast<std::size_t>(blocks_) * window_bytes(); }  // of all windows
   unsigned char* dynamic(int rank) const { return window(rank) + dynamic_offset(); }
 
   // The object of `key`, made and poisoned at its first use in a cluster; null if a block has no room left.

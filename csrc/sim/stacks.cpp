@@ -5,6 +5,8 @@
 
 #include <new>
 
+#include "race.hpp"
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
 #endif
@@ -37,6 +39,7 @@ Stacks::~Stacks() {
 void Stacks::grow(ContextEntry entry) {
   void* memory = mmap(nullptr, kChunkBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
+  race::add_stacks(memory, kChunkBytes);
   chunks_.push_back(static_cast<unsigned char*>(memory));
   for (std::size_t i = kWorkersInChunk; i-- > 0;) {
     unsigned char* low = chunks_.back() + i * kStride + kGapBytes;

@@ -11,6 +11,8 @@ void add_test_kernels(std::vector<KernelEntry>& entries);
 void add_test_kernels_barriers(std::vector<KernelEntry>& entries);
 void add_test_kernels_gemm(std::vector<KernelEntry>& entries);
 void add_test_kernels_matrix(std::vector<KernelEntry>& entries);
+void add_test_kernels_machine(std::vector<KernelEntry>& entries);
+void add_test_kernels_flights(std::vector<KernelEntry>& entries);
 
 // One a file of csrc/sim/test_kernels*.cpp.
 inline constexpr void (*kTestKernels[])(std::vector<KernelEntry>& entries) = {
@@ -18,6 +20,8 @@ inline constexpr void (*kTestKernels[])(std::vector<KernelEntry>& entries) = {
     add_test_kernels_barriers,
     add_test_kernels_gemm,
     add_test_kernels_matrix,
+    add_test_kernels_machine,
+    add_test_kernels_flights,
 };
 
 }  // namespace atrous
