@@ -35,6 +35,11 @@ class Run:
         self._set_schedule(*(schedule or config.schedule()))
         self._prepared.run(pointers, stream)
 
+    def run_blocks(self, pointers: tuple[int, ...], blocks: list[int]) -> None:
+        """Run these blocks alone, by their number in the grid: a look at a problem too large to run."""
+        self._set_schedule(*config.schedule())
+        self._prepared.run_blocks(pointers, blocks)
+
 
 @functools.lru_cache(maxsize=1)
 def _load() -> tuple[ModuleType | None, str | None]:
