@@ -14,7 +14,7 @@ set(CMAKE_CUDA_EXTENSIONS OFF)
 set(CMAKE_CUDA_VISIBILITY_PRESET hidden)
 enable_language(CUDA)
 
-set(ATROUS_CUDA_SOURCES csrc/module.cpp csrc/runtime_calls.cpp csrc/instances/table.cpp)
+set(ATROUS_CUDA_SOURCES csrc/module.cpp csrc/runtime_calls.cpp csrc/tensor_maps.cpp csrc/instances/table.cpp)
 foreach(instance IN LISTS ATROUS_INSTANCES)
   list(APPEND ATROUS_CUDA_SOURCES csrc/instances/${instance}.cu)
 endforeach()

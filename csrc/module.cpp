@@ -14,6 +14,7 @@
 #include "common_bindings.hpp"
 #include "instances/table.hpp"
 #include "runtime_calls.hpp"
+#include "tensor_maps.hpp"
 
 namespace py = pybind11;
 
@@ -42,6 +43,8 @@ void translate(std::exception_ptr failure) {
                             : failed.kind == Kind::kNoDevice ? "EngineUnavailable"
                                                              : "CudaError";
     PyErr_SetString(py::module_::import("atrous.errors").attr(exception).ptr(), failed.what());
+  } catch (const atrous::TensorMapError& refused) {
+    PyErr_SetString(py::module_::import("atrous.errors").attr("CudaError").ptr(), refused.what());
   }
 }
 
@@ -59,8 +62,10 @@ const KernelEntry& entry_of(const std::string& name) {
 class Prepared {
  public:
   Prepared(const std::string& name, Triple grid, Triple block, Triple cluster, std::size_t shared_bytes,
-           const py::bytes& parameters, std::size_t pointer_count)
-      : entry_(entry_of(name)), shape_{grid, block, cluster, shared_bytes} {
+           const py::bytes& parameters, std::size_t pointer_count, const py::bytes& tensor_maps)
+      : entry_(entry_of(name)),
+        shape_{grid, block, cluster, shared_bytes},
+        tensor_maps_(name, tensor_maps, entry_.parameter_bytes, pointer_count) {
     const std::string_view bytes = parameters;
     if (bytes.size() != entry_.parameter_bytes || bytes.size() > kLargestParameters ||
         pointer_count > bytes.size() / sizeof(void*)) {
@@ -76,7 +81,7 @@ class Prepared {
   // Launches on `stream` of the caller's current device. Neither waits nor allocates device memory.
   void run(const py::tuple& pointers, std::uintptr_t stream) const {
     // A copy on this thread's stack: two threads may run one Prepared at a time.
-    alignas(16) unsigned char image[kLargestParameters];
+    alignas(atrous::TensorMap) unsigned char image[kLargestParameters];
     std::memcpy(image, parameters_.data(), parameters_.size());
     if (pointers.size() != pointer_count_) {
       raise("CudaError", std::string("[") + entry_.name + "] " + std::to_string(pointers.size()) +
@@ -88,6 +93,7 @@ class Prepared {
       if (PyErr_Occurred() != nullptr) throw py::error_already_set();
       std::memcpy(image + i * sizeof(pointer), &pointer, sizeof(pointer));
     }
+    tensor_maps_.fill(image);
     ask_for_shared();
     atrous::runtime::launch(entry_, shape_, reinterpret_cast<void*>(stream), image);
   }
@@ -107,6 +113,7 @@ class Prepared {
   atrous::runtime::LaunchShape shape_;
   std::vector<unsigned char> parameters_;
   std::size_t pointer_count_ = 0;
+  mutable atrous::TensorMaps tensor_maps_;       // remembers the last call's
   mutable std::atomic<std::uint64_t> asked_{0};  // a bit a device
 };
 
@@ -156,8 +163,9 @@ PYBIND11_MODULE(_cuda, module, py::mod_gil_not_used()) {
              "Number of CUDA devices; raises EngineUnavailable where there is no driver or no device.");
   module.def("device_info", &device_info, py::arg("device"), "Facts of one device.");
   py::class_<Prepared>(module, "Prepared", "One kernel with its grid and its arguments, ready to launch.")
-      .def(py::init<const std::string&, Triple, Triple, Triple, std::size_t, const py::bytes&, std::size_t>(),
+      .def(py::init<const std::string&, Triple, Triple, Triple, std::size_t, const py::bytes&, std::size_t,
+                    const py::bytes&>(),
            py::arg("name"), py::arg("grid"), py::arg("block"), py::arg("cluster"), py::arg("shared_bytes"),
-           py::arg("parameters"), py::arg("pointer_count"))
+           py::arg("parameters"), py::arg("pointer_count"), py::arg("tensor_maps") = py::bytes())
       .def("run", &Prepared::run, py::arg("pointers"), py::arg("stream"), "Launch with these pointers on this stream.");
 }

@@ -14,6 +14,7 @@
 #include "instances/table.hpp"
 #include "sim/machine.hpp"
 #include "sim/test_kernels.hpp"
+#include "tensor_maps.hpp"
 
 namespace py = pybind11;
 
@@ -85,8 +86,10 @@ void set_schedule(const std::string& word, std::uint64_t seed, const std::string
 class Prepared {
  public:
   Prepared(const std::string& name, Triple grid, Triple block, Triple cluster, long long shared_bytes,
-           const std::string& parameters, std::size_t pointer_count)
-      : parameters_((parameters.size() + sizeof(Word) - 1) / sizeof(Word)), pointer_count_(pointer_count) {
+           const std::string& parameters, std::size_t pointer_count, const std::string& tensor_maps)
+      : parameters_((parameters.size() + sizeof(Word) - 1) / sizeof(Word)),
+        pointer_count_(pointer_count),
+        tensor_maps_(name, tensor_maps, parameters.size(), pointer_count) {
     request_.kernel = &entry_of(name);
     request_.grid = {grid[0], grid[1], grid[2]};
     request_.block = {block[0], block[1], block[2]};
@@ -108,9 +111,7 @@ class Prepared {
   }
 
  private:
-  struct alignas(16) Word {
-    unsigned char bytes[16];
-  };
+  using Word = atrous::TensorMap;  // for its alignment, the strictest in an argument
 
   void start(const std::vector<std::uintptr_t>& pointers, const std::vector<long long>* blocks) const {
     if (pointers.size() != pointer_count_)
@@ -122,6 +123,7 @@ class Prepared {
     for (std::size_t i = 0; i < pointers.size(); ++i) {
       std::memcpy(reinterpret_cast<unsigned char*>(image.data()) + i * sizeof(void*), &pointers[i], sizeof(void*));
     }
+    tensor_maps_.fill(reinterpret_cast<unsigned char*>(image.data()));
     LaunchRequest request = request_;
     request.parameters = image.data();
     request.blocks = blocks;
@@ -133,6 +135,7 @@ class Prepared {
   LaunchRequest request_;
   std::vector<Word> parameters_;  // the image of the kernel's argument
   std::size_t pointer_count_;
+  mutable atrous::TensorMaps tensor_maps_;  // remembers the last call's
 };
 
 std::vector<std::string> names(const std::vector<KernelEntry>& table) {
@@ -178,9 +181,10 @@ PYBIND11_MODULE(_sim, module, py::mod_gil_not_used()) {
              "and land asynchronous operations at the 'latest' or 'earliest' moment, or at 'random'.");
   module.def("counters", &counters, "The launches, blocks and threads that this process has run.");
   py::class_<Prepared>(module, "Prepared", "One kernel with its grid and its arguments, ready to run.")
-      .def(py::init<const std::string&, Triple, Triple, Triple, long long, const std::string&, std::size_t>(),
+      .def(py::init<const std::string&, Triple, Triple, Triple, long long, const std::string&, std::size_t,
+                    const std::string&>(),
            py::arg("name"), py::arg("grid"), py::arg("block"), py::arg("cluster"), py::arg("shared_bytes"),
-           py::arg("parameters"), py::arg("pointer_count"))
+           py::arg("parameters"), py::arg("pointer_count"), py::arg("tensor_maps") = "")
       .def("run", &Prepared::run, py::arg("pointers"), py::arg("stream"), "Run with these pointers to the end.")
       .def("run_blocks", &Prepared::run_blocks, py::arg("pointers"), py::arg("blocks"),
            "Run only these blocks, numbered with x fastest, and the other blocks of their clusters.");

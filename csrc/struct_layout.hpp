@@ -8,6 +8,7 @@
 
 #include "atrous/probes/probe.hpp"
 #include "atrous/problem.hpp"
+#include "atrous/tensor_map.hpp"
 
 namespace atrous {
 
@@ -109,6 +110,25 @@ inline StructLayout probe_arguments_layout() {
           ATROUS_FIELD(count), ATROUS_FIELD(size), {"sizeof", sizeof(Struct)}};
 }
 
+inline StructLayout tensor_map_request_layout() {
+  using Struct = TensorMapRequest;
+  return {ATROUS_FIELD(kind),
+          ATROUS_FIELD(element_type),
+          ATROUS_FIELD(rank),
+          ATROUS_FIELD(swizzle),
+          ATROUS_FIELD(sizes),
+          ATROUS_FIELD(strides),
+          ATROUS_FIELD(box),
+          ATROUS_FIELD(element_strides),
+          ATROUS_FIELD(lower_corner),
+          ATROUS_FIELD(upper_corner),
+          ATROUS_FIELD(channels_per_pixel),
+          ATROUS_FIELD(pixels_per_column),
+          ATROUS_FIELD(pointer_slot),
+          ATROUS_FIELD(offset),
+          {"sizeof", sizeof(Struct)}};
+}
+
 #undef ATROUS_FIELD
 
 // The fields of the struct in order, closed by ("sizeof", its size); empty where no argument struct has that name.
@@ -117,6 +137,7 @@ inline StructLayout struct_layout(const std::string& name) {
   if (name == "ConvArguments") return conv_arguments_layout();
   if (name == "PoolArguments") return pool_arguments_layout();
   if (name == "ProbeArguments") return probe_arguments_layout();
+  if (name == "TensorMapRequest") return tensor_map_request_layout();
   return {};
 }
 

@@ -71,7 +71,7 @@ FLOORS = (
     ("include/atrous/epilogue.cuh", "include/atrous/tile.cuh", "include/atrous/reductions.cuh"),
     ("include/atrous/kernels/", "include/atrous/probes/"),
     ("instances/",),
-    ("struct_layout.hpp", "runtime_calls.hpp", "runtime_calls.cpp", "sim/"),
+    ("struct_layout.hpp", "runtime_calls.hpp", "runtime_calls.cpp", "tensor_maps.hpp", "tensor_maps.cpp", "sim/"),
     ("common_bindings.hpp",),
     ("module.cpp", "sim_module.cpp"),
 )

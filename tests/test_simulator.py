@@ -338,8 +338,6 @@ def test_the_engine_reads_the_schedule_at_each_run(monkeypatch):
 def test_a_kernel_that_is_not_built_is_named():
     with pytest.raises(EngineUnavailable, match="the kernel conv_direct<nothing> is not in this build"):
         simulated.prepare(launch("conv_direct<nothing>"))
-    with pytest.raises(EngineUnavailable, match="takes tensor maps"):
-        simulated.prepare(launch(tensor_maps=("x",)))
 
 
 def test_not_built_and_failed_to_load_are_two_sentences(monkeypatch):

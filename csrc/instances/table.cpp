@@ -25,6 +25,7 @@ const std::vector<AddEntries> kSm90Families = {
 #if defined(ATROUS_SIMULATED) || defined(ATROUS_WITH_SM90)
     add_probes_matrix_sm90,
     add_probes_mbarrier,
+    add_probes_tensor_copy,
 #endif
 };
 

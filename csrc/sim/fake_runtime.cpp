@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "atrous/tensor_map.hpp"
 #include "instances/table.hpp"
 #include "sim/machine.hpp"
 
@@ -31,7 +32,7 @@ struct Work {
   const KernelEntry* kernel = nullptr;
   Extent grid, block, cluster;
   std::size_t shared_bytes = 0;
-  std::vector<std::max_align_t> image;  // the kernel's argument
+  std::vector<TensorMap> image;  // the kernel's argument; a tensor map is the strictest in alignment
 };
 
 struct Allocation {
@@ -146,7 +147,7 @@ cudaError_t submit(Work work, void* stream) {
 
 void keep_image(Work& work, const void* parameters) {
   const std::size_t bytes = work.kernel->parameter_bytes;
-  work.image.resize((bytes + sizeof(std::max_align_t) - 1) / sizeof(std::max_align_t));
+  work.image.resize((bytes + sizeof(TensorMap) - 1) / sizeof(TensorMap));
   std::memcpy(work.image.data(), parameters, bytes);
 }
 

@@ -13,6 +13,7 @@ void add_test_kernels_gemm(std::vector<KernelEntry>& entries);
 void add_test_kernels_matrix(std::vector<KernelEntry>& entries);
 void add_test_kernels_machine(std::vector<KernelEntry>& entries);
 void add_test_kernels_flights(std::vector<KernelEntry>& entries);
+void add_test_kernels_tensor_copy(std::vector<KernelEntry>& entries);
 
 // One a file of csrc/sim/test_kernels*.cpp.
 inline constexpr void (*kTestKernels[])(std::vector<KernelEntry>& entries) = {
@@ -22,6 +23,7 @@ inline constexpr void (*kTestKernels[])(std::vector<KernelEntry>& entries) = {
     add_test_kernels_matrix,
     add_test_kernels_machine,
     add_test_kernels_flights,
+    add_test_kernels_tensor_copy,
 };
 
 }  // namespace atrous

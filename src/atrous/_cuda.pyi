@@ -22,5 +22,6 @@ class Prepared:
         shared_bytes: int,
         parameters: bytes,
         pointer_count: int,
+        tensor_maps: bytes = b"",
     ) -> None: ...
     def run(self, pointers: tuple[int, ...], stream: int) -> None: ...

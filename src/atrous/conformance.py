@@ -34,7 +34,7 @@ def run_probe(probe: Probe, engine: str, seed: int) -> np.ndarray:
     operands = {name: Guarded(memory, array.shape, array.dtype.name, array) for name, array in inputs.items()}
     operands["y"] = Guarded(memory, *probe.output)
     pointers = {name: operands[name].pointer if name in operands else 0 for name in ("x", "w", "y")}
-    prepared = ENGINES[engine].prepare(probe.launch(engine, pointers))
+    prepared = ENGINES[engine].prepare(probe.launch())
     prepared.run(tuple(pointers.values()), memory.stream())
     for name, operand in operands.items():
         payload, stray = operand.fetch()
@@ -45,7 +45,7 @@ def run_probe(probe: Probe, engine: str, seed: int) -> np.ndarray:
 
 def fingerprint(probe: Probe, inputs: Arrays) -> str:
     """Return a digest of all that decides a probe's output: its launch and its inputs."""
-    plan = (probe.kernel, probe.grid, probe.block, probe.cluster, probe.shared_bytes, probe.count, probe.size, probe.output)
+    plan = (probe.kernel, probe.grid, probe.block, probe.cluster, probe.shared_bytes, probe.count, probe.size, probe.output, probe.tensor_maps)
     digest = hashlib.sha256(repr(plan).encode())
     for name, array in sorted(inputs.items()):
         digest.update(f"{name} {array.shape} {array.dtype.name}".encode() + np.ascontiguousarray(array).tobytes())

@@ -25,7 +25,7 @@ MODULE = "atrous._sim"
 SUFFIX = sysconfig.get_config_var("EXT_SUFFIX")
 
 #: of every variant: as cmake/simulator.cmake has them, but for the level of optimisation
-COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-ffp-contract=off", "-Wno-unknown-pragmas")
+COMMON = ("-std=c++17", "-fPIC", "-fvisibility=hidden", "-fvisibility-inlines-hidden", "-ffp-contract=off", "-Wno-unknown-pragmas", "-Wno-psabi")
 DEFINITIONS = ("-DATROUS_SIMULATED", '-DATROUS_ARCHITECTURES="host"', '-DATROUS_NVCC_VERSION="none"')
 INCLUDES = ("-Icsrc/sim/include", "-Icsrc/include", "-Icsrc", "-include", "atrous_sim/cuda_words.hpp")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize=vptr", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g1")

@@ -75,7 +75,7 @@ def prepare(launch: Launch) -> Any:
     EngineUnavailable
         If there is no extension, or this kernel is not in it.
     """
-    parameters = (launch.grid, launch.block, launch.cluster, launch.shared_bytes, launch.parameters, len(launch.pointers))
+    parameters = (launch.grid, launch.block, launch.cluster, launch.shared_bytes, launch.parameters, len(launch.pointers), launch.map_requests())
     return _extension().Prepared(launch.name, *parameters)
 
 

@@ -206,6 +206,8 @@ def prepare(launch: Launch) -> Prepared:
     cupy, _, reason = _load()
     if reason is None and launch.cluster != (1, 1, 1):
         reason = f"{launch.name} wants a cluster of {launch.cluster} blocks, and CuPy launches without clusters"
+    if reason is None and launch.tensor_maps:
+        reason = f"{launch.name} takes tensor maps, which only the extension encodes"
     if reason is not None:
         raise EngineUnavailable(sentence("runtime", reason, "CuPy, its headers and a CUDA device", "pass engine=None to have an engine chosen"))
     return Prepared(cupy, launch)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
-from ..launch import Launch
+from ..launch import MAP_BYTES, Launch, TensorMap
 
 Arrays = dict[str, np.ndarray]
 Triple = tuple[int, int, int]
@@ -26,13 +26,6 @@ class ProbeArguments(ctypes.Structure):
         ("count", ctypes.c_longlong),
         ("size", ctypes.c_int * SIZES),
     ]
-
-
-class TensorMapPlan(Protocol):
-    """What makes a tensor map of one operand."""
-
-    def encode(self, engine: str, pointers: Mapping[str, int]) -> bytes:
-        """Return the 128 bytes of the map for "simulated" or a device, given where "x", "w" and "y" are."""
 
 
 @dataclass(frozen=True)
@@ -55,24 +48,25 @@ class Probe:
     block: Triple = (32, 1, 1)
     cluster: Triple = (1, 1, 1)
     shared_bytes: int = 0
-    tensor_maps: tuple[TensorMapPlan, ...] = ()  # they follow ProbeArguments in the argument, in this order
+    tensor_maps: tuple[TensorMap, ...] = ()  # in the argument struct, which begins with ProbeArguments
     capability: int = 80  # 10 * major + minor of the first device that runs it; 90: that one alone (sm_90a)
     #: largest |model - device| for these inputs, in y's own shape or a number; None: equal to the bit
     bound: Callable[[Arrays], Any] | None = None
 
-    def launch(self, engine: str, pointers: Mapping[str, int]) -> Launch:
-        """Return the launch on operands at these addresses, which tensor maps hold too."""
+    def launch(self) -> Launch:
+        """Return the launch."""
         arguments = ProbeArguments(count=self.count, size=(ctypes.c_int * SIZES)(*self.size))
-        maps = b"".join(plan.encode(engine, pointers) for plan in self.tensor_maps)
+        end = max((found.offset + MAP_BYTES for found in self.tensor_maps), default=ctypes.sizeof(arguments))
         return Launch(
             name=self.kernel,
             header=self.header,
             grid=self.grid,
             block=self.block,
             shared_bytes=self.shared_bytes,
-            parameters=bytes(arguments) + maps,
+            parameters=bytes(arguments).ljust(end, b"\0"),
             pointers=("x", "w", "y"),
             cluster=self.cluster,
+            tensor_maps=self.tensor_maps,
         )
 
     def draw(self, seed: int) -> Arrays:
