@@ -19,6 +19,10 @@ set(ATROUS_SIM_SOURCES
   csrc/sim/mbarrier.cpp
   csrc/sim/mma.cpp
   csrc/sim/primitives.cpp
+  csrc/sim/race.cpp
+  csrc/sim/race_clocks.cpp
+  csrc/sim/race_report.cpp
+  csrc/sim/race_shadow.cpp
   csrc/sim/services.cpp
   csrc/sim/shared_memory.cpp
   csrc/sim/stacks.cpp
@@ -32,6 +36,8 @@ set(ATROUS_SIM_SOURCES
   csrc/sim/test_kernels_flights.cpp
   csrc/sim/test_kernels_machine.cpp
   csrc/sim/test_kernels_tensor_copy.cpp
+  csrc/sim/test_kernels_race.cpp
+  csrc/sim/tsan_hooks.cpp
   csrc/sim/waits.cpp
   csrc/sim/warpgroup.cpp
 )

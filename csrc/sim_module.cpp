@@ -152,6 +152,8 @@ py::dict build_info() {
   info["context_switch"] = atrous::sim::kContextKind;
 #if defined(__SANITIZE_ADDRESS__)
   info["sanitizer"] = "address";
+#elif defined(ATROUS_SIM_RACE)
+  info["sanitizer"] = "race";
 #else
   info["sanitizer"] = "none";
 #endif

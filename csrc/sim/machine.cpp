@@ -112,7 +112,7 @@ void Machine::run_cluster(std::uint64_t cluster, const Extent& extent) {
   shared_.begin_cluster();
   flights_.begin_cluster(static_cast<int>(threads_.size()));
   race::set_shared(shared_.window(0), shared_.bytes());
-  race::begin_cluster(static_cast<int>(threads_.size()), static_cast<int>(serial_in_launch_ * blocks_.size()));
+  race::begin_cluster(static_cast<int>(threads_.size()), static_cast<int>(cluster * blocks_.size()));
   ++cluster_serial_;
   ready_head_ = ready_count_ = done_ = 0;
   greedy_warp_ = warp_order_[0];

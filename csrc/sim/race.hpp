@@ -16,7 +16,7 @@ using Agent = int;
 inline constexpr bool kEnabled = true;
 
 void begin_launch();
-void begin_cluster(int threads, int first_block);  // of all blocks together; first_block: serial number in the launch
+void begin_cluster(int threads, int first_block);  // of all blocks together; first_block: its number in the grid
 void end_cluster();
 void end_launch();
 

@@ -11,6 +11,7 @@ void add_test_kernels(std::vector<KernelEntry>& entries);
 void add_test_kernels_barriers(std::vector<KernelEntry>& entries);
 void add_test_kernels_gemm(std::vector<KernelEntry>& entries);
 void add_test_kernels_matrix(std::vector<KernelEntry>& entries);
+void add_test_kernels_race(std::vector<KernelEntry>& entries);
 void add_test_kernels_machine(std::vector<KernelEntry>& entries);
 void add_test_kernels_flights(std::vector<KernelEntry>& entries);
 void add_test_kernels_tensor_copy(std::vector<KernelEntry>& entries);
@@ -24,6 +25,7 @@ inline constexpr void (*kTestKernels[])(std::vector<KernelEntry>& entries) = {
     add_test_kernels_machine,
     add_test_kernels_flights,
     add_test_kernels_tensor_copy,
+    add_test_kernels_race,
 };
 
 }  // namespace atrous

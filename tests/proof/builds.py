@@ -55,10 +55,15 @@ VARIANTS = {
         ("libasan.so", "libubsan.so", "libstdc++.so"),
         {"ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0", "UBSAN_OPTIONS": "print_stacktrace=1:halt_on_error=1"},
     ),
-    # Below -O2 g++ does not instrument reads of small structs by value, and half is one.
+    # Below -O2 g++ does not instrument reads of small structs by value, and half is one; and it never instruments what
+    # it expands of memcpy, memset and the loops that it takes for them.
     "race": Variant(
         ("-O2", "-DATROUS_SIM_RACE"),
-        ("-O2", "-DATROUS_SIM_RACE", "-g1", "-fsanitize=thread", "--param", "tsan-instrument-func-entry-exit=0"),
+        (
+            *("-O2", "-DATROUS_SIM_RACE", "-g1", "-fsanitize=thread", "--param", "tsan-instrument-func-entry-exit=0"),
+            *(f"-fno-builtin-{name}" for name in WATCHED_CALLS),
+            "-fno-tree-loop-distribute-patterns",
+        ),
         watches_calls=True,
     ),
     "coverage": Variant(("-O1",), ("-O0", "--coverage", "-fprofile-abs-path"), ("--coverage",)),

@@ -13,7 +13,7 @@ inline unsigned short __bfloat16_as_ushort(__nv_bfloat16 value) { return value.b
 inline float __bfloat162float(__nv_bfloat16 value) {
   const std::uint32_t bits = static_cast<std::uint32_t>(value.bits) << 16;
   float result;
-  std::memcpy(&result, &bits, sizeof result);
+  __builtin_memcpy(&result, &bits, sizeof result);
   return result;
 }
 

@@ -19,13 +19,13 @@ inline float __half2float(__half value) {
   } else {
     // As a float, `magnitude` lies 2^(127 - 15) below the value, subnormals included: a multiplication is exact.
     float scaled;
-    std::memcpy(&scaled, &magnitude, sizeof scaled);
+    __builtin_memcpy(&scaled, &magnitude, sizeof scaled);
     scaled *= 0x1p112f;
-    std::memcpy(&bits, &scaled, sizeof bits);
+    __builtin_memcpy(&bits, &scaled, sizeof bits);
   }
   bits |= sign;
   float result;
-  std::memcpy(&result, &bits, sizeof result);
+  __builtin_memcpy(&result, &bits, sizeof result);
   return result;
 }
 

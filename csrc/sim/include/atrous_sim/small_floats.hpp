@@ -13,7 +13,7 @@ inline std::uint16_t round_to_small_float(double value) {
   constexpr int kSmallestExponent = 1 - kBias;  // of a normal number
   constexpr unsigned kInfinity = ((1u << kExponentBits) - 1) << kMantissaBits;
   std::uint64_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
+  __builtin_memcpy(&bits, &value, sizeof bits);
   const unsigned sign = static_cast<unsigned>(bits >> 63) << 15;
   const int biased_exponent = static_cast<int>(bits >> 52) & 0x7ff;
   const std::uint64_t fraction = bits & ((std::uint64_t{1} << 52) - 1);
