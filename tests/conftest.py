@@ -50,6 +50,7 @@ COUNTED = {
     "instances": "instances of kernels, each of which ran",
     "beyond_2e31": "launches on operands of more than 2^31 elements",
     "batch_invariant": "batch sizes that gave every image the bits that it has alone",
+    "injected_faults": "faults injected, each told, with nothing left behind",
     "conformance_outputs": "outputs recorded on GPUs, replayed",
 }
 

@@ -163,10 +163,10 @@ class Tally:
 
 
 class Case:
-    """One problem on one engine of the fake device."""
+    """One problem on one engine, its arrays on one of the two fake devices; the first is always the current one."""
 
-    def __init__(self, problem, engine, device, cupy, tally):
-        self.problem, self.engine, self.device, self.cupy, self.tally = problem, engine, device, cupy, tally
+    def __init__(self, problem, engine, device, cupy, tally, where=0):
+        self.problem, self.engine, self.device, self.cupy, self.tally, self.where = problem, engine, device, cupy, tally, where
         self.inputs = testing.exact_inputs(problem, 1)
         self.has_table = is_named_weighting(problem)  # a plan keeps its table of taps
         clean = copied(run(Public(None), problem, self.arrays()))
@@ -184,10 +184,11 @@ class Case:
 
     def arrays(self):
         """Return fresh operands, and outputs for out=."""
-        made = {name: self.cupy.asarray(array) for name, array in self.inputs.items()}
-        out = self.cupy.empty(self.problem.y_shape, numpy_dtype(self.problem.out_dtype))
-        if getattr(self.problem, "return_indices", False):
-            out = (out, self.cupy.empty(self.problem.y_shape, np.dtype(self.problem.index_dtype)))
+        with self.cupy.cuda.Device(self.where):
+            made = {name: self.cupy.asarray(array) for name, array in self.inputs.items()}
+            out = self.cupy.empty(self.problem.y_shape, numpy_dtype(self.problem.out_dtype))
+            if getattr(self.problem, "return_indices", False):
+                out = (out, self.cupy.empty(self.problem.y_shape, np.dtype(self.problem.index_dtype)))
         made["out"] = out
         return made
 
@@ -221,6 +222,9 @@ class Case:
             wrong += self.attempt(act, lost, "", False)
             self.device.reset(fake_cupy.DEVICES)
         self.device.fail(0)
+        if self.cupy.current != 0 and not later and site != "cudaSetDevice":
+            wrong.append("another device is current")
+        self.cupy.current = 0
         if self.device.live_bytes != before and not (door.needs_plan and self.has_table):
             wrong.append(f"{self.device.live_bytes - before} bytes lost")
         unchanged = all(same(lost[name], array) for name, array in self.inputs.items())
@@ -290,10 +294,9 @@ def problems(count):
     return found[:count]
 
 
-def inject_everywhere(problem, engine, device, cupy, tally, doors=DOORS, most=None):
-    """Fail every call of every door of one problem on one engine; at most so many a door, spread evenly."""
-    fake_cupy.forget()
-    case = Case(problem, engine, device, cupy, tally)
+def inject_everywhere(case, doors=DOORS, most=None):
+    """Fail every call of every door of one case; at most so many a door, spread evenly."""
+    problem, engine = case.problem, case.engine
     for label in doors:
         door, cold = DOORS[label]
         if door.needs_plan and getattr(problem, "weighting", None) == "custom":
@@ -312,8 +315,9 @@ def prove(count, engines=ENGINES, most=24, doors=DOORS):
     for engine in engines:
         with pytest.MonkeyPatch.context() as patch:
             device, cupy = fake_cupy.serve_device(patch, engine)
-            for problem in problems(count):
-                inject_everywhere(problem, engine, device, cupy, tally, doors, most)
+            for position, problem in enumerate(problems(count)):
+                fake_cupy.forget()
+                inject_everywhere(Case(problem, engine, device, cupy, tally, position % fake_cupy.DEVICES), doors, most)
         fake_cupy.forget()
     return tally
 
