@@ -88,6 +88,21 @@ def test_a_reader_with_another_swizzle_is_wrong_everywhere():
     assert wrong_in("WronglySwizzledRows", "") == SCHEDULES
 
 
-def test_a_wait_for_too_few_groups_is_wrong_where_copies_land_late():
-    wrong = wrong_in("SwizzledRows", ", TooFewWaited")
-    assert {schedule for schedule in SCHEDULES if schedule[2] == "latest"} <= set(wrong)
+#: a step that begins wrongly -> schedules that must show it in the values
+WRONG_STEPS = {
+    "TooFewWaited": [(word, 0, "latest") for word in ("in-order", "reverse", "greedy", "random")],
+    "NoBarrier": [(word, 0, landing) for word in ("in-order", "reverse", "greedy") for landing in LANDINGS],
+    "WarpBarrier": [("greedy", 0, landing) for landing in LANDINGS],
+    "BarrierFirst": [(word, 0, "latest") for word in ("in-order", "reverse", "greedy")],
+    "CopiesFirst": [("greedy", 0, "earliest")],
+}
+
+
+@pytest.mark.parametrize("step", WRONG_STEPS)
+def test_a_step_that_begins_wrongly_is_seen(step):
+    assert set(WRONG_STEPS[step]) <= set(wrong_in("SwizzledRows", f", {step}"))
+
+
+def test_an_overwritten_stage_shows_in_no_other_schedule():
+    """Only copies that land at once, while one warp runs ahead, spoil what another still reads: why both words exist."""
+    assert {(word, landing) for word, _, landing in wrong_in("SwizzledRows", ", CopiesFirst")} <= {("greedy", "earliest"), ("greedy", "random")}

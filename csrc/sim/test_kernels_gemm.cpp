@@ -11,26 +11,50 @@ struct WronglySwizzledRows : SwizzledRows {
   static int read_piece(int row, int depth) { return kPitch * row + (depth ^ (row % 4)); }
 };
 
-struct TooFewWaited : GemmOrder {
-  static constexpr int kPending = kGemmStages - 1;
+struct TooFewWaited {
+  template <class Start>
+  static void begin_step(const Start& start_next) {
+    prims::wait_copies<kGemmStages - 1>();
+    prims::sync_block();
+    start_next();
+  }
 };
 
-struct NoBarrier : GemmOrder {
-  static void sync() {}
+struct NoBarrier {
+  template <class Start>
+  static void begin_step(const Start& start_next) {
+    prims::wait_copies<kGemmStages - 2>();
+    start_next();
+  }
 };
 
-// The lanes of a warp stay together, and so do the loads and products within it: what fails is the hand-over between
-// warps.
-struct WarpBarrier : GemmOrder {
-  static void sync() { prims::sync_warp(); }
+// Each warp waits for itself alone.
+struct WarpBarrier {
+  template <class Start>
+  static void begin_step(const Start& start_next) {
+    prims::wait_copies<kGemmStages - 2>();
+    prims::sync_warp();
+    start_next();
+  }
 };
 
-// The barrier before the wait: a thread sees its own copies, and those of others perhaps.
-struct BarrierFirst : GemmOrder {
-  static constexpr int kPending = kGemmStages - 1;
-  static void sync() {
+// Past the barrier a thread waits for its own copies; those of the others may still be under way.
+struct BarrierFirst {
+  template <class Start>
+  static void begin_step(const Start& start_next) {
     prims::sync_block();
     prims::wait_copies<kGemmStages - 2>();
+    start_next();
+  }
+};
+
+// The next copies overwrite a stage that a warp may still be multiplying.
+struct CopiesFirst {
+  template <class Start>
+  static void begin_step(const Start& start_next) {
+    start_next();
+    prims::wait_copies<kGemmStages - 1>();
+    prims::sync_block();
   }
 };
 
@@ -43,6 +67,7 @@ void add_test_kernels_gemm(std::vector<KernelEntry>& entries) {
       ATROUS_KERNEL(probe_gemm_sm80<float16, SwizzledRows, NoBarrier>),
       ATROUS_KERNEL(probe_gemm_sm80<float16, SwizzledRows, WarpBarrier>),
       ATROUS_KERNEL(probe_gemm_sm80<float16, SwizzledRows, BarrierFirst>),
+      ATROUS_KERNEL(probe_gemm_sm80<float16, SwizzledRows, CopiesFirst>),
   };
   entries.insert(entries.end(), std::begin(own), std::end(own));
 }

@@ -42,10 +42,15 @@ struct PaddedRows {
   static __device__ __forceinline__ int read_piece(int row, int depth) { return piece(row, depth); }
 };
 
-// What a step waits for: its own copies, and the readers of the stage that the next copies overwrite.
+// How a step begins: it waits for the thread's own copies of this step; the barrier stands for those of the others, and
+// for the readers of the stage that start_next() overwrites.
 struct GemmOrder {
-  static constexpr int kPending = kGemmStages - 2;
-  static __device__ __forceinline__ void sync() { prims::sync_block(); }
+  template <class Start>
+  static __device__ __forceinline__ void begin_step(const Start& start_next) {
+    prims::wait_copies<kGemmStages - 2>();
+    prims::sync_block();
+    start_next();
+  }
 };
 
 template <class Rows>
@@ -170,9 +175,7 @@ __global__ void __launch_bounds__(kGemmThreads, 4) probe_gemm_sm80(const __grid_
   for (int step = 0; step < kGemmStages - 1; ++step) start(step);
 #pragma unroll 1
   for (int step = 0; step < steps; ++step) {
-    prims::wait_copies<Order::kPending>();
-    Order::sync();
-    start(step + kGemmStages - 1);
+    Order::begin_step([&] { start(step + kGemmStages - 1); });
     multiply_gemm_step<T, Rows>(sum, shared.x[step % kGemmStages], shared.w[step % kGemmStages], warp_row, warp_column);
   }
   using Sum = typename Multiply<T>::Sum;
