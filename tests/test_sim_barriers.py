@@ -39,10 +39,12 @@ PLANTED = {
     "test_barrier_ring<false, ArrivesWithoutWarp>": {"value", "deadlock"},
     "test_barrier_ring<true, ArrivesWithoutWarp>": {"value", "deadlock"},
     "test_barrier_ring<false, ArrivesBeforeReading>": {"deadlock"},
+    "test_cluster_ring<OverwritesOthersMail>": {"deadlock"},
+    "test_cluster_ring<LeavesEarly>": {"named"},
 }
-#: rings with a mistake that leaves right values in every schedule: the store stands so close behind the arrival that nothing
-#: comes between on the simulator, as it may on a device
-KERNELS_ONLY_RACE_SEES = {"test_barrier_ring<false, ArrivesBeforeStoring>"}
+#: rings with a mistake that leaves right values in every schedule: a store stands so close behind its arrival that nothing
+#: comes between on the simulator, as it may on a device; and a wait that does not see what another block wrote
+KERNELS_ONLY_RACE_SEES = {"test_barrier_ring<false, ArrivesBeforeStoring>", "test_cluster_ring<WaitsForOwnBlockOnly>"}
 
 
 @pytest.fixture(autouse=True)
@@ -82,10 +84,25 @@ def passed(given):
     return np.stack([rotated, 2 * rotated], axis=1).astype(np.int32)
 
 
+def mailed(given, blocks):
+    """Each block takes what the block before it in its cluster wrote, lanes backwards."""
+    clusters = given["x"].reshape(-1, given["x"].shape[1] // blocks, blocks, 32)
+    return np.roll(clusters, 1, axis=2)[..., ::-1].reshape(given["x"].shape)
+
+
+def expected_of(probe, given):
+    kernel = probe.kernel.partition("<")[0]
+    if kernel == "probe_copy_async":
+        return copied(given, given["x"].shape[1])
+    if kernel == "probe_barrier_cluster":
+        return mailed(given, probe.cluster[0])
+    return {"probe_copy_ring": summed, "probe_barrier_ring": passed}[kernel](given)
+
+
 @pytest.mark.parametrize("probe", async_copy.PROBES + mbarrier.PROBES, ids=lambda probe: probe.name)
 def test_probes_in_every_schedule(probe, record_property):
     given = probe.draw(0)
-    expected = copied(given, given["x"].shape[1]) if "w" in given and given["w"].ndim == 1 else summed(given) if "w" in given else passed(given)
+    expected = expected_of(probe, given)
     for word, seed, landing in SCHEDULES:
         sim.set_schedule(word, seed, landing)
         np.testing.assert_array_equal(conformance.run_probe(probe, "simulated", 0), expected, err_msg=f"{word}:{seed}:{landing}")
@@ -98,6 +115,12 @@ def test_phases_complete_as_the_manual_says():
         before, other, open_, after = run("test_barrier_phases", y=np.full((4, 4), -1, np.int32)).T.tolist()
         # In phase n the phases of parity (n + 1) % 2 have completed; of its own parity, none has until it ends.
         assert (before, other, open_, after) == ([0, 1, 0, 1], [1, 0, 1, 0], [0] * 4, [1] * 4), (word, seed, landing)
+
+
+def test_a_block_arrives_at_the_barrier_of_another():
+    for word, seed, landing in SCHEDULES:
+        sim.set_schedule(word, seed, landing)
+        run("test_barrier_remote", grid=2, cluster=2)
 
 
 def test_polling_two_barriers_in_turn_goes_on():
@@ -154,6 +177,12 @@ MISUSES = {
     "exit": ("test_barrier_exit", {"size": (64,)}, r"exits with bytes outstanding in phase 0 of .*64 of 64 bytes still to come"),
     "not published": ("test_barrier_not_published", {}, r"was initialised by thread 0 without a fence_barrier_init\(\) after it"),
     "delivered": ("test_barrier_delivered_range", {"size": (LARGEST,)}, r"1048575 delivered bytes leave the range"),
+    "remote, not published": (
+        "test_barrier_remote", {"grid": 2, "cluster": 2, "size": (1,)},
+        r"arrive_remote at .*of block 0 of the cluster was initialised by thread 0 without a fence_barrier_init\(\)",
+    ),
+    "remote, exited": ("test_barrier_remote", {"grid": 2, "cluster": 2, "size": (2,)}, r"arrive_remote at .* belongs to a block that has exited"),
+    "remote, local arrival": ("test_barrier_remote", {"grid": 2, "cluster": 2, "size": (3,)}, r"arrive at .* belongs to another block; only arrive_remote"),
     "rank": ("test_barrier_remote_rank", {}, r"arrive_remote at .*: block 1 of a cluster of 1"),
     "valid bytes below 0": ("test_copy<8>", {"x": 64, "size": (0, 0, -1)}, r"copy_async<8> at .*: -1 valid bytes; expected 0 to 8"),
     "valid bytes above": ("test_copy<16>", {"x": 64, "size": (0, 0, 17)}, r"copy_async<16> at .*: 17 valid bytes; expected 0 to 16"),
@@ -194,6 +223,11 @@ def test_a_phase_that_cannot_complete_is_a_named_deadlock(kernel, size, missing,
         run(kernel, size=size)
 
 
+def test_a_later_phase_is_described_by_its_own_bytes():
+    with pytest.raises(RuntimeError, match=r"for phase 5 of .*: 1 of 2 arrivals, 512 of 4096 bytes still to come"):
+        run("test_barrier_phase", count=5, size=(2, 4096, 1, 3584))
+
+
 def test_copies_that_arrive_too_seldom_are_a_named_deadlock():
     with pytest.raises(RuntimeError, match=r"deadlock.*for phase 0 .*: 1 of 2 arrivals still to come"):
         run("test_copies_arrive_too_few", x=np.zeros(1, np.int32))
@@ -217,15 +251,16 @@ def test_an_arrival_that_may_come_before_the_initialisation_fails_where_it_does(
 
 def exposures(name):
     """Return how schedules expose a planted ring, each way with one of those schedules."""
-    probe = next(p for p in async_copy.PROBES + mbarrier.PROBES if p.kernel.startswith("probe" + name.removeprefix("test").partition("<")[0]))
+    right = "probe" + name.removeprefix("test").partition("<")[0].replace("cluster_ring", "barrier_cluster")
+    probe = next(probe for probe in async_copy.PROBES + mbarrier.PROBES if probe.kernel.startswith(right))
     given = probe.draw(0)
-    expected = summed(given) if "w" in given else passed(given)
+    expected = expected_of(probe, given)
     found = {}
     for word, seed, landing in SCHEDULES:
         sim.set_schedule(word, seed, landing)
         y = np.full(expected.shape, -1, np.int32)
         try:
-            run(name, block=probe.block[0], x=given["x"], w=given.get("w"), y=y, count=probe.count)
+            run(name, grid=probe.grid[0], block=probe.block[0], cluster=probe.cluster[0], x=given["x"], w=given.get("w"), y=y, count=probe.count)
         except RuntimeError as failure:
             found["deadlock" if "deadlock" in str(failure) else "named"] = (word, seed, landing)
             continue

@@ -7,6 +7,7 @@ namespace atrous {
 void add_probes_mbarrier(std::vector<KernelEntry>& entries) {
   entries.push_back(ATROUS_KERNEL(probe_barrier_ring<3, false>));
   entries.push_back(ATROUS_KERNEL(probe_barrier_ring<2, true>));
+  entries.push_back(ATROUS_KERNEL(probe_barrier_cluster<2>));
 }
 
 }  // namespace atrous

@@ -75,9 +75,12 @@ std::string describe(const void* cell) {
   return found == barriers().states.end() ? "for an mbarrier that is gone" : "for " + phase_of(found->second);
 }
 
-// Each phase has a cell of its own, so that a wait sees the arrivals of its phase and none of the next.
-const void* cell_of(const void* barrier, std::uint64_t phase) {
-  return static_cast<const unsigned char*>(barrier) + phase % 2;
+// Each phase has a cell of its own, so that a wait sees the arrivals of its phase and none of the next; and another one
+// for arrivals from other blocks whose writes only a wait at the scope of the cluster sees.
+enum class Scope : unsigned char { kBlock = 0, kCluster = 2 };
+
+const void* cell_of(const void* barrier, std::uint64_t phase, Scope scope = Scope::kBlock) {
+  return static_cast<const unsigned char*>(barrier) + static_cast<int>(scope) + phase % 2;
 }
 
 std::uint64_t stamp_at(const void* barrier) {
@@ -136,15 +139,16 @@ void begin_next_phase_if_complete(State& state, void* barrier) {
   ++state.phase;
   state.pending = state.count;
   state.expected = 0;
-  race::forget(cell_of(barrier, state.phase));
+  for (Scope scope : {Scope::kBlock, Scope::kCluster}) race::forget(cell_of(barrier, state.phase, scope));
   wake(barrier);
 }
 
-void arrive_on(State& state, void* barrier, race::Agent agent, const char* what, Site site) {
+void arrive_on(State& state, void* barrier, race::Agent agent, const char* what, Site site,
+               Scope scope = Scope::kBlock) {
   race::read(agent, barrier, kBarrierBytes, site);
   if (state.pending == 0)
     fail("%s at %s: more arrivals than its count in %s", what, place_of(site).c_str(), phase_of(state).c_str());
-  race::release(cell_of(barrier, state.phase), agent);
+  race::release(cell_of(barrier, state.phase, scope), agent);
   --state.pending;
   begin_next_phase_if_complete(state, barrier);
 }
@@ -156,6 +160,32 @@ void expect_on(State& state, void* barrier, int bytes, const char* what, Site si
          kLargestCount, kLargestCount, phase_of(state).c_str());
   state.bytes += bytes;
   state.expected += bytes;
+}
+
+void arrive_at_rank(void* barrier, int rank, const char* what, Site site, Scope scope) {
+  SharedPlace place = require_own_place(barrier, what, site);
+  if (rank < 0 || rank >= cluster_blocks())
+    fail("%s at %s: block %d of a cluster of %d", what, place_of(site).c_str(), rank, cluster_blocks());
+  place.rank = rank;
+  void* const remote = shared_at(rank, place.offset);
+  State& state = require_live(remote, place, what, site);
+  if (rank != block_rank()) require_published(state, what, site);
+  arrive_on(state, remote, race::self(), what, site, scope);
+}
+
+void wait_for_phase(void* barrier, int parity, const char* what, Site site, Scope scope) {
+  const SharedPlace place = require_own_place(barrier, what, site);
+  require_parity(parity, what, site);
+  race::read(race::self(), barrier, kBarrierBytes, site);
+  State* state = &require_live(barrier, place, what, site);
+  while (static_cast<int>(state->phase % 2) == parity) {
+    ++state->sleepers;
+    sleep_on(barrier, &describe, site);
+    state = &require_live(barrier, place, what, site);
+    --state->sleepers;
+  }
+  race::acquire(cell_of(barrier, state->phase - 1), race::self());
+  if (scope == Scope::kCluster) race::acquire(cell_of(barrier, state->phase - 1, scope), race::self());
 }
 
 void check_exit(int rank) {
@@ -181,8 +211,9 @@ void init_barrier(void* barrier, int count, Site site) {
   const std::uint64_t stamp = 0x6d62617272696572u ^ reinterpret_cast<std::uintptr_t>(barrier) << 16;
   std::memcpy(barrier, &stamp, sizeof stamp);
   states[barrier] = State{stamp, place, thread_number(), false, count, count, 0, 0};
-  race::forget(cell_of(barrier, 0));
-  race::forget(cell_of(barrier, 1));
+  for (Scope scope : {Scope::kBlock, Scope::kCluster}) {
+    for (std::uint64_t phase : {0, 1}) race::forget(cell_of(barrier, phase, scope));
+  }
   at_block_exit(&check_exit);
 }
 
@@ -210,18 +241,6 @@ void expect_bytes(void* barrier, int bytes, Site site) {
   expect_on(require_live(barrier, require_own_place(barrier, what, site), what, site), barrier, bytes, what, site);
 }
 
-void arrive_remote(void* barrier, int rank, Site site) {
-  const char* const what = "arrive_remote";
-  SharedPlace place = require_own_place(barrier, what, site);
-  if (rank < 0 || rank >= cluster_blocks())
-    fail("%s at %s: block %d of a cluster of %d", what, place_of(site).c_str(), rank, cluster_blocks());
-  place.rank = rank;
-  void* const remote = shared_at(rank, place.offset);
-  State& state = require_live(remote, place, what, site);
-  if (rank != block_rank()) require_published(state, what, site);
-  arrive_on(state, remote, race::self(), what, site);
-}
-
 bool is_complete(void* barrier, int parity, Site site) {
   const char* const what = "is_complete";
   const SharedPlace place = require_own_place(barrier, what, site);
@@ -235,19 +254,18 @@ bool is_complete(void* barrier, int parity, Site site) {
   return true;
 }
 
-void wait(void* barrier, int parity, Site site) {
-  const char* const what = "wait";
-  const SharedPlace place = require_own_place(barrier, what, site);
-  require_parity(parity, what, site);
-  race::read(race::self(), barrier, kBarrierBytes, site);
-  State* state = &require_live(barrier, place, what, site);
-  while (static_cast<int>(state->phase % 2) == parity) {
-    ++state->sleepers;
-    sleep_on(barrier, &describe, site);
-    state = &require_live(barrier, place, what, site);
-    --state->sleepers;
-  }
-  race::acquire(cell_of(barrier, state->phase - 1), race::self());
+void arrive_remote(void* barrier, int rank, Site site) {
+  arrive_at_rank(barrier, rank, "arrive_remote", site, rank == block_rank() ? Scope::kBlock : Scope::kCluster);
+}
+
+void arrive_remote_after_reads(void* barrier, int rank, Site site) {
+  arrive_at_rank(barrier, rank, "arrive_remote_after_reads", site, Scope::kBlock);
+}
+
+void wait(void* barrier, int parity, Site site) { wait_for_phase(barrier, parity, "wait", site, Scope::kBlock); }
+
+void wait_remote(void* barrier, int parity, Site site) {
+  wait_for_phase(barrier, parity, "wait_remote", site, Scope::kCluster);
 }
 
 void invalidate(void* barrier, Site site) {

@@ -97,13 +97,20 @@ __global__ void test_barrier_expect(const __grid_constant__ ProbeArguments a) {
   prims::arrive_expect(barrier, a.size[1]);
 }
 
-// A phase of size[0] arrivals and size[1] bytes, of which size[2] and size[3] come; thread 0 alone does all.
+// A phase of size[0] arrivals and size[1] bytes, of which size[2] and size[3] come, after `count` phases of 16 bytes
+// that all come; thread 0 alone does all.
 __global__ void test_barrier_phase(const __grid_constant__ ProbeArguments a) {
   prims::Barrier* barrier = ready_barrier(a.size[0]);
+  for (int phase = 0; phase < a.count; ++phase) {
+    prims::expect_bytes(barrier, 16);
+    deliver(barrier, 16);
+    for (int i = 0; i < a.size[0]; ++i) prims::arrive(barrier);
+    prims::wait(barrier, phase % 2);
+  }
   if (a.size[1] > 0) prims::expect_bytes(barrier, a.size[1]);
   for (int i = 0; i < a.size[2]; ++i) prims::arrive(barrier);
   if (a.size[3] > 0) deliver(barrier, a.size[3]);
-  prims::wait(barrier, 0);
+  prims::wait(barrier, static_cast<int>(a.count % 2));
 }
 
 // The same with a loop that asks.
@@ -299,6 +306,38 @@ __global__ void test_barrier_ring(const __grid_constant__ ProbeArguments a) {
   pass_through_ring<2, kCopies, Rules>(a);
 }
 
+struct WaitsForOwnBlockOnly : CorrectPost {
+  static constexpr bool kSeesCluster = false;
+};
+
+struct OverwritesOthersMail : CorrectPost {
+  static constexpr bool kWaitsForEmpty = false;
+};
+
+struct LeavesEarly : CorrectPost {
+  static constexpr bool kStaysForOthers = false;
+};
+
+template <class Rules>
+__global__ void test_cluster_ring(const __grid_constant__ ProbeArguments a) {
+  pass_through_cluster<2, Rules>(a);
+}
+
+// Block 1 arrives at a barrier of block 0: with size[0] = 0 right, 1 without a fence, 2 after the exit of block 0,
+// 3 without arrive_remote.
+__global__ void test_barrier_remote(const __grid_constant__ ProbeArguments a) {
+  prims::Barrier* barrier = ready_barrier(1, a.size[0] != 1);
+  prims::sync_cluster();
+  if (prims::cluster_rank() == 1) {
+    for (int i = 0; a.size[0] == 2 && i < 3; ++i) prims::is_complete(barrier, 0);
+    if (a.size[0] == 3) prims::arrive(prims::map_shared(barrier, 0));
+    prims::arrive_remote(barrier, 0);
+  } else if (a.size[0] != 2) {
+    prims::wait_remote(barrier, 0);
+  }
+  if (a.size[0] != 2) prims::sync_cluster();
+}
+
 }  // namespace
 
 void add_test_kernels_barriers(std::vector<KernelEntry>& entries) {
@@ -349,6 +388,10 @@ void add_test_kernels_barriers(std::vector<KernelEntry>& entries) {
       ATROUS_KERNEL(test_barrier_ring<true, ArrivesWithoutWarp>),
       ATROUS_KERNEL(test_barrier_ring<false, ArrivesBeforeReading>),
       ATROUS_KERNEL(test_barrier_ring<false, ArrivesBeforeStoring>),
+      ATROUS_KERNEL(test_cluster_ring<WaitsForOwnBlockOnly>),
+      ATROUS_KERNEL(test_cluster_ring<OverwritesOthersMail>),
+      ATROUS_KERNEL(test_cluster_ring<LeavesEarly>),
+      ATROUS_KERNEL(test_barrier_remote),
   };
   entries.insert(entries.end(), std::begin(own), std::end(own));
 }

@@ -46,7 +46,7 @@ inline void arrive_remote(Barrier* barrier, int rank, const char* file = __built
 
 inline void arrive_remote_after_reads(Barrier* barrier, int rank, const char* file = __builtin_FILE(),
                                       int line = __builtin_LINE()) {
-  sim::arrive_remote(barrier, rank, {file, line});
+  sim::arrive_remote_after_reads(barrier, rank, {file, line});
 }
 
 inline bool is_complete(Barrier* barrier, int parity, const char* file = __builtin_FILE(),
@@ -56,6 +56,11 @@ inline bool is_complete(Barrier* barrier, int parity, const char* file = __built
 
 inline void wait(Barrier* barrier, int parity, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
   sim::wait(barrier, parity, {file, line});
+}
+
+inline void wait_remote(Barrier* barrier, int parity, const char* file = __builtin_FILE(),
+                        int line = __builtin_LINE()) {
+  sim::wait_remote(barrier, parity, {file, line});
 }
 
 inline void invalidate(Barrier* barrier, const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
@@ -97,7 +102,8 @@ __device__ __forceinline__ void expect_bytes(Barrier* barrier, int bytes) {
                : "memory");
 }
 
-// One arrival at the barrier that lies at the same place in block `rank` of the cluster. sm_90.
+// One arrival at the barrier that lies at the same place in block `rank` of the cluster. What the thread wrote before,
+// in any shared memory of the cluster too, is seen by those whose wait_remote for this phase returns. sm_90.
 __device__ __forceinline__ void arrive_remote(Barrier* barrier, int rank) {
   asm volatile(
       "{\n"
@@ -146,6 +152,22 @@ __device__ __forceinline__ void wait(Barrier* barrier, int parity) {
       ".reg .pred complete;\n"
       "again:\n"
       "mbarrier.try_wait.parity.shared::cta.b64 complete, [%0], %1;\n"
+      "@complete bra done;\n"
+      "bra again;\n"
+      "done:\n"
+      "}" ::"r"(shared_address(barrier)),
+      "r"(parity)
+      : "memory");
+}
+
+// The same for a phase that arrive_remote may complete: sees what those threads wrote. It empties the first-level cache
+// too. sm_90.
+__device__ __forceinline__ void wait_remote(Barrier* barrier, int parity) {
+  asm volatile(
+      "{\n"
+      ".reg .pred complete;\n"
+      "again:\n"
+      "mbarrier.try_wait.parity.acquire.cluster.shared::cta.b64 complete, [%0], %1;\n"
       "@complete bra done;\n"
       "bra again;\n"
       "done:\n"

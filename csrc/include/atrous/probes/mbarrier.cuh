@@ -1,8 +1,9 @@
-// Probes of mbarrier: a ring of stages between one producing and two consuming warps, filled by stores or by copies.
+// Probes of mbarrier: a ring of stages between one producing and two consuming warps, and one between blocks.
 #pragma once
 
 #include "atrous/prims/async_copy.cuh"
 #include "atrous/prims/block.cuh"
+#include "atrous/prims/cluster.cuh"
 #include "atrous/prims/mbarrier.cuh"
 #include "atrous/prims/warp.cuh"
 #include "atrous/probes/probe.hpp"
@@ -104,6 +105,67 @@ __device__ __forceinline__ void pass_through_ring(const ProbeArguments& a) {
 template <int kStages, bool kCopies>
 __global__ void __launch_bounds__(kRingThreads) probe_barrier_ring(const __grid_constant__ ProbeArguments a) {
   pass_through_ring<kStages, kCopies>(a);
+}
+
+constexpr int kPostThreads = 64;  // warp 0 sends, warp 1 receives
+
+template <int kSlots>
+struct alignas(16) Inbox {
+  int value[kSlots][32];
+  prims::Barrier full[kSlots];   // of the receiver: an arrival of each sending lane
+  prims::Barrier empty[kSlots];  // of the sender: one of the receiving warp
+};
+
+// What both sides of the ring of blocks may do wrong; the probe does nothing of it.
+struct CorrectPost {
+  static constexpr bool kSeesCluster = true;  // the receiver, what another block wrote
+  static constexpr bool kWaitsForEmpty = true;
+  static constexpr bool kStaysForOthers = true;  // until the last arrival has come
+};
+
+// x: [count, blocks, 32] int32; y: [count, blocks, 32] int32: block b of a cluster takes what the block before it (the
+// last one before the first) wrote into its shared memory, lanes backwards.
+template <int kSlots, class Rules = CorrectPost>
+__device__ __forceinline__ void pass_through_cluster(const ProbeArguments& a) {
+  auto& inbox = prims::shared<Inbox<kSlots>>();
+  if (threadIdx.x == 0) {
+    for (int slot = 0; slot < kSlots; ++slot) {
+      prims::init_barrier(&inbox.full[slot], 32);
+      prims::init_barrier(&inbox.empty[slot], 1);
+    }
+    prims::fence_barrier_init();
+  }
+  prims::sync_cluster();
+  const int lane = prims::lane_id();
+  const int rank = prims::cluster_rank();
+  const int blocks = prims::cluster_blocks();
+  const bool sends = threadIdx.x < 32;
+  for (int step = 0; step < static_cast<int>(a.count); ++step) {
+    const int slot = step % kSlots;
+    const int parity = step / kSlots % 2;
+    const int64 row = (static_cast<int64>(step) * gridDim.x + blockIdx.x) * 32;
+    if (sends) {
+      const int next = (rank + 1) % blocks;
+      if constexpr (Rules::kWaitsForEmpty) prims::wait(&inbox.empty[slot], parity ^ 1);
+      *prims::map_shared(&inbox.value[slot][lane], next) = static_cast<const int*>(a.x)[row + lane];
+      prims::arrive_remote(&inbox.full[slot], next);
+    } else {
+      if constexpr (Rules::kSeesCluster) {
+        prims::wait_remote(&inbox.full[slot], parity);
+      } else {
+        prims::wait(&inbox.full[slot], parity);
+      }
+      static_cast<int*>(a.y)[row + lane] = inbox.value[slot][31 - lane];
+      prims::sync_warp();
+      if (lane == 0) prims::arrive_remote_after_reads(&inbox.empty[slot], (rank + blocks - 1) % blocks);
+    }
+  }
+  if constexpr (Rules::kStaysForOthers) prims::sync_cluster();
+}
+
+template <int kSlots>
+__global__ void __launch_bounds__(kPostThreads) probe_barrier_cluster(const __grid_constant__ ProbeArguments a) {
+  pass_through_cluster<kSlots>(a);
 }
 
 }  // namespace atrous

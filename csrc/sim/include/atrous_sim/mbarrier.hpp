@@ -12,8 +12,10 @@ void arrive(void* barrier, Site site);
 void arrive_expect(void* barrier, int bytes, Site site);
 void expect_bytes(void* barrier, int bytes, Site site);
 void arrive_remote(void* barrier, int rank, Site site);
+void arrive_remote_after_reads(void* barrier, int rank, Site site);
 bool is_complete(void* barrier, int parity, Site site);
 void wait(void* barrier, int parity, Site site);
+void wait_remote(void* barrier, int parity, Site site);
 void invalidate(void* barrier, Site site);
 
 // The asynchronous proxy and other blocks may use what the running thread has initialised: fence.mbarrier_init, or a
