@@ -216,3 +216,14 @@ def test_maps_are_encoded_anew_only_for_another_address():
         y, expected = load(x, [8, 16], [1, 1], [0, 0], 0)
         np.testing.assert_array_equal(y, expected)
     assert sim.layout("TensorMapRequest")[-1][0] == "sizeof"
+
+
+@pytest.mark.parametrize(("blocks", "mask"), [(2, 0b11), (4, 0b1111), (4, 0b1010), (8, 0b11111111)])
+def test_multicast_puts_every_part_into_every_block_named(blocks, mask, schedule):
+    x = filled(np.random.default_rng(blocks), (8 * blocks - 3, 64), "int8")
+    y = np.full((blocks, blocks * 512), 0xAB, np.uint8)
+    found = map_of(x, "x", box=(64, 8), swizzle=64)
+    run("probe_multicast", x=x, y=y, maps=[found], size=[0, 8, mask], count=blocks * 512, shared=blocks * 512, cluster=blocks)
+    expected = swizzle(bytes_of(box_of(x, [0, 0], [8 * blocks, 64])), 64)
+    for rank in range(blocks):
+        np.testing.assert_array_equal(y[rank], expected if mask >> rank & 1 else 0xAB)

@@ -2,7 +2,7 @@
 #include <iterator>
 
 #include "atrous/prims/warp.cuh"
-#include "atrous/probes/tensor_copy.cuh"
+#include "atrous/probes/tensor_tile.cuh"
 #include "test_kernels.hpp"
 
 namespace atrous {

@@ -1,65 +1,10 @@
-// Probes of the copy engine: boxes and columns of pixels as they lie in shared memory, and boxes stored.
+// Probes of the copy engine: boxes and columns of pixels as they lie in shared memory, multicast, and boxes stored.
 #pragma once
 
-#include "atrous/prims/block.cuh"
-#include "atrous/prims/mbarrier.cuh"
-#include "atrous/prims/tensor_copy.cuh"
-#include "atrous/probes/probe.hpp"
-#include "atrous/tensor_map.hpp"
+#include "atrous/prims/cluster.cuh"
+#include "atrous/probes/tensor_tile.cuh"
 
 namespace atrous {
-
-struct TensorCopyArguments {
-  ProbeArguments probe;
-  TensorMap map;  // of x for loads, of y for stores
-};
-
-struct TensorCopyBarrier {
-  prims::Barrier barrier;
-};
-
-// size[kTileShift] moves the box from the boundary of 1024 bytes on which every swizzle pattern begins.
-constexpr int kTileShift = 5;
-constexpr int kTileBoundary = 1024;
-
-__device__ __forceinline__ unsigned char* tile_at(int shift) {
-  const auto start = reinterpret_cast<unsigned long long>(prims::dynamic_shared());
-  return reinterpret_cast<unsigned char*>((start + kTileBoundary - 1) / kTileBoundary * kTileBoundary) + shift;
-}
-
-template <int kRank>
-__device__ __forceinline__ void load_probe_tile(void* tile, const TensorMap* map, prims::Barrier* barrier,
-                                                const int* c) {
-  if constexpr (kRank == 1) prims::load_tile(tile, map, barrier, c[0]);
-  if constexpr (kRank == 2) prims::load_tile(tile, map, barrier, c[0], c[1]);
-  if constexpr (kRank == 3) prims::load_tile(tile, map, barrier, c[0], c[1], c[2]);
-  if constexpr (kRank == 4) prims::load_tile(tile, map, barrier, c[0], c[1], c[2], c[3]);
-  if constexpr (kRank == 5) prims::load_tile(tile, map, barrier, c[0], c[1], c[2], c[3], c[4]);
-}
-
-template <int kRank>
-__device__ __forceinline__ void store_probe_tile(const TensorMap* map, const void* tile, const int* c) {
-  if constexpr (kRank == 1) prims::store_tile(map, tile, c[0]);
-  if constexpr (kRank == 2) prims::store_tile(map, tile, c[0], c[1]);
-  if constexpr (kRank == 3) prims::store_tile(map, tile, c[0], c[1], c[2]);
-  if constexpr (kRank == 4) prims::store_tile(map, tile, c[0], c[1], c[2], c[3]);
-  if constexpr (kRank == 5) prims::store_tile(map, tile, c[0], c[1], c[2], c[3], c[4]);
-}
-
-__device__ __forceinline__ prims::Barrier* begin_probe_barrier() {
-  prims::Barrier* barrier = &prims::shared<TensorCopyBarrier>().barrier;
-  if (threadIdx.x == 0) {
-    prims::init_barrier(barrier, 1);
-    prims::fence_barrier_init();
-  }
-  prims::sync_block();
-  return barrier;
-}
-
-// y: [count] = the bytes at `tile`
-__device__ __forceinline__ void show_tile(const ProbeArguments& a, const unsigned char* tile, int64 first) {
-  for (int64 i = threadIdx.x; i < a.count; i += blockDim.x) static_cast<unsigned char*>(a.y)[first + i] = tile[i];
-}
 
 // y: [count] uint8 = the box of x at size[0 .. kRank - 1], as it lies in shared memory
 template <int kRank>
@@ -91,6 +36,28 @@ __global__ void probe_load_im2col(const __grid_constant__ TensorCopyArguments a)
   show_tile(a.probe, tile, 0);
 }
 
+// y: [blocks of the cluster, count] uint8. Block r loads the rows r * size[1] and up of x, a box of count / blocks
+// bytes from column size[0], into part r of every block whose bit is set in size[2]; a block shows what it received.
+__global__ void probe_multicast(const __grid_constant__ TensorCopyArguments a) {
+  prims::Barrier* barrier = begin_probe_barrier();
+  prims::sync_cluster();
+  unsigned char* tile = tile_at(0);
+  const int rank = prims::cluster_rank();
+  const int blocks = prims::cluster_blocks();
+  const int part = static_cast<int>(a.probe.count) / blocks;
+  const bool is_served = (a.probe.size[2] >> rank & 1) != 0;
+  if (threadIdx.x == 0) {
+    if (is_served) prims::arrive_expect(barrier, part * blocks);
+    prims::load_tile_multicast(tile + part * rank, &a.map, barrier, a.probe.size[0], a.probe.size[1] * rank,
+                               static_cast<unsigned short>(a.probe.size[2]));
+  }
+  if (is_served) {
+    prims::wait(barrier, 0);
+    show_tile(a.probe, tile, rank * a.probe.count);
+  }
+  prims::sync_cluster();  // a block stays until what it has issued has landed elsewhere
+}
+
 // x: [count] uint8, a box as it lies in shared memory; the box of y at size[0 .. kRank - 1] = x
 template <int kRank>
 __global__ void probe_store_tile(const __grid_constant__ TensorCopyArguments a) {
@@ -107,7 +74,7 @@ __global__ void probe_store_tile(const __grid_constant__ TensorCopyArguments a) 
 }
 
 // y: [2, count] uint8: x: [count] by a plain run of bytes through shared memory, then each byte plus one
-inline __global__ void probe_copy_bulk(const __grid_constant__ ProbeArguments a) {
+__global__ void probe_copy_bulk(const __grid_constant__ ProbeArguments a) {
   prims::Barrier* barrier = begin_probe_barrier();
   unsigned char* tile = tile_at(a.size[kTileShift]);
   const auto bytes = static_cast<unsigned>(a.count);
