@@ -325,14 +325,21 @@ def launch(name="test_last_block", **how):
 def test_the_engine_reads_the_schedule_at_each_run(monkeypatch):
     y = np.zeros(1, np.int32)
     prepared = simulated.prepare(launch())
-    for word, last in [("in-order", 19), ("reverse", 0)]:
+    for word, last in [("in-order", 19), ("reverse", 0), ("greedy", 19)]:
         monkeypatch.setenv("ATROUS_SIM_SCHEDULE", word)
         prepared.run((0, y.ctypes.data), 0)
         assert y[0] == last
         assert simulated.describe()["schedule"] == word
-    monkeypatch.setenv("ATROUS_SIM_SCHEDULE", "sideways")
-    with pytest.raises(ProblemError, match="sideways"):
-        prepared.run((0, y.ctypes.data), 0)
+    prepared.run_blocks((0, y.ctypes.data), [3, 7])
+    assert y[0] == 7
+    for text, facts in [("random:7", ("random", 7, "latest")), ("greedy:3:random", ("greedy", 3, "random")), ("reverse::earliest", ("reverse", 0, "earliest"))]:
+        monkeypatch.setenv("ATROUS_SIM_SCHEDULE", text)
+        told = simulated.describe()
+        assert (told["schedule"], told["seed"], told["landing"]) == facts
+    for text in ("sideways", "random:x", "random:-1", f"random:{2**64}", "random:1:soon", "random:1:latest:2", ""):
+        monkeypatch.setenv("ATROUS_SIM_SCHEDULE", text)
+        with pytest.raises(ProblemError, match=f"the schedule is {text!r}"):
+            prepared.run((0, y.ctypes.data), 0)
 
 
 def test_a_kernel_that_is_not_built_is_named():

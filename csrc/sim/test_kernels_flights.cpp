@@ -122,37 +122,45 @@ __global__ void test_bulk_store(const __grid_constant__ FlightArguments a) {
   if (a.mode == 0) sim::wait_groups(Queue::kBulk, 0, 0, true);
 }
 
-// y: [2] int32; thread 0 copies x[0] into y[0] by a queue, then asks for an arrival after it; thread 1 waits for that
+// y: [3] int32; thread 0 copies x[0] into y[0] by a queue, then asks for an arrival after it, and copies x[1]; thread 1
+// waits for the arrival, and finds y[1] of the first copy and y[2] of the second
 __global__ void test_arrival_after(const __grid_constant__ FlightArguments a) {
   int* y = static_cast<int*>(a.y);
   const int* x = static_cast<const int*>(a.x);
   int* cell = prims::shared<Cells>().value;
   if (me() == 0) {
-    cell[0] = 0;
+    cell[0] = cell[1] = 0;
     sim::issue_to(Queue::kCopy, 0, copy(&y[0], &x[0]));
     sim::issue_after(Queue::kCopy, 0, copy(&cell[0], &x[1]));
+    sim::issue_to(Queue::kCopy, 0, copy(&cell[1], &x[1]));
   }
   prims::sync_block();
-  if (me() != 1) return;
-  wait_for(&cell[0], x[1]);
-  y[1] = y[0];
+  if (me() == 1) {
+    wait_for(&cell[0], x[1]);
+    y[1] = y[0];
+    y[2] = cell[1];
+  }
+  prims::sync_block();
 }
 
-// y: [1] int32 = how often thread 1 polled until thread 0, or with mode 1 an operation, had set a cell
+// y: [2] int32 = how often thread 1 polled until thread 0, or with mode 1 the first of two operations, had set a cell;
+// and what the second operation had done by then
 __global__ void test_polls(const __grid_constant__ FlightArguments a) {
   static const int kOne = 1;
   int* cell = prims::shared<Cells>().value;
   cell[0] = 0;
-  cell[1] = 0;
+  cell[1] = cell[2] = 0;
   prims::sync_block();
   if (me() == 0) {
     if (a.mode == 1) sim::issue(copy(cell, &kOne));
+    if (a.mode == 1) sim::issue(copy(&cell[2], &kOne));
     if (a.mode == 0) cell[0] = 1;
     return;
   }
   int polls = 0;
   for (; *static_cast<volatile int*>(cell) == 0; ++polls) sim::poll(&cell[1], &describe_cell, {__FILE__, __LINE__});
   static_cast<int*>(a.y)[0] = polls;
+  static_cast<int*>(a.y)[1] = cell[2];
 }
 
 // Operations that use the shared memory of a block that exits: its own, or with mode 2 and 10 that of block 1.

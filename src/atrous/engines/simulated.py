@@ -20,7 +20,7 @@ class Run:
 
     def __init__(self, extension: ModuleType, launch: Launch) -> None:
         self._set_schedule = extension.set_schedule
-        parameters = (launch.grid, launch.block, launch.cluster, launch.shared_bytes, launch.parameters, len(launch.pointers), launch.map_requests())
+        parameters = (launch.grid, launch.block, launch.cluster, launch.shared_bytes, launch.parameters, len(launch.pointers))
         self._prepared = extension.Prepared(launch.name, *parameters)
 
     def run(self, pointers: tuple[int, ...], stream: int, schedule: tuple[str, int, str] | None = None) -> None:
@@ -36,7 +36,7 @@ class Run:
         self._prepared.run(pointers, stream)
 
     def run_blocks(self, pointers: tuple[int, ...], blocks: list[int]) -> None:
-        """Run these blocks alone, by their number in the grid: a look at a problem too large to run."""
+        """Run only these blocks, numbered with x fastest, and what shares a cluster with them; as `run` otherwise."""
         self._set_schedule(*config.schedule())
         self._prepared.run_blocks(pointers, blocks)
 
@@ -70,6 +70,8 @@ def prepare(launch: Launch) -> Run:
     extension, reason = _load()
     if extension is None:
         raise EngineUnavailable(sentence("simulated", str(reason), "a built atrous", "install atrous with a C++17 compiler at hand"))
+    if launch.tensor_maps:
+        raise EngineUnavailable(sentence("simulated", f"{launch.name} takes tensor maps", "a kernel without them", "choose another kernel"))
     if launch.name not in _kernel_names():
         raise EngineUnavailable(
             sentence("simulated", f"the kernel {launch.name} is not in this build", "a name of atrous._sim.kernels()", "rebuild with it in csrc/instances")
