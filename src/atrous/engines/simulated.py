@@ -20,7 +20,7 @@ class Run:
 
     def __init__(self, extension: ModuleType, launch: Launch) -> None:
         self._set_schedule = extension.set_schedule
-        parameters = (launch.grid, launch.block, launch.cluster, launch.shared_bytes, launch.parameters, len(launch.pointers))
+        parameters = (launch.grid, launch.block, launch.cluster, launch.shared_bytes, launch.parameters, len(launch.pointers), launch.map_requests())
         self._prepared = extension.Prepared(launch.name, *parameters)
 
     def run(self, pointers: tuple[int, ...], stream: int, schedule: tuple[str, int, str] | None = None) -> None:
@@ -70,8 +70,6 @@ def prepare(launch: Launch) -> Run:
     extension, reason = _load()
     if extension is None:
         raise EngineUnavailable(sentence("simulated", str(reason), "a built atrous", "install atrous with a C++17 compiler at hand"))
-    if launch.tensor_maps:
-        raise EngineUnavailable(sentence("simulated", f"{launch.name} takes tensor maps", "a kernel without them", "choose another kernel"))
     if launch.name not in _kernel_names():
         raise EngineUnavailable(
             sentence("simulated", f"the kernel {launch.name} is not in this build", "a name of atrous._sim.kernels()", "rebuild with it in csrc/instances")
