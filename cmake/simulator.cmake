@@ -40,6 +40,10 @@ set(ATROUS_SIM_SOURCES
   csrc/sim/tsan_hooks.cpp
   csrc/sim/waits.cpp
   csrc/sim/warpgroup.cpp
+  csrc/sim/test_kernels_wgmma.cpp
+  csrc/sim/waits.cpp
+  csrc/sim/wgmma.cpp
+  csrc/sim/wgmma_state.cpp
 )
 foreach(instance IN LISTS ATROUS_INSTANCES ATROUS_INSTANCES_SM90)
   # A .cu source would be given to nvcc wherever CUDA is enabled, so a .cpp that includes it is compiled instead.

@@ -26,6 +26,7 @@ const std::vector<AddEntries> kSm90Families = {
     add_probes_matrix_sm90,
     add_probes_mbarrier,
     add_probes_tensor_copy,
+    add_probes_wgmma,
 #endif
 };
 

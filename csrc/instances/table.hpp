@@ -51,6 +51,7 @@ void add_probes_warp(std::vector<KernelEntry>& entries);
 void add_probes_matrix_sm90(std::vector<KernelEntry>& entries);
 void add_probes_mbarrier(std::vector<KernelEntry>& entries);
 void add_probes_tensor_copy(std::vector<KernelEntry>& entries);
+void add_probes_wgmma(std::vector<KernelEntry>& entries);
 
 // Every entry, in the order of the families; those for sm_90a are missing where the build has none.
 const std::vector<KernelEntry>& kernel_table();

@@ -72,7 +72,7 @@ void Flights::issue_to(int queue, AsyncOperation operation, const Block* issuer)
   if (!std::exchange(is_used_, true)) lines_.resize(static_cast<std::size_t>(3) * static_cast<std::size_t>(owners_));
   Line& line = lines_[static_cast<std::size_t>(queue)];
   line.is_ordered = queue >= queue_of(Queue::kMatrix, 0);
-  line.is_kept_until_asked = !line.is_ordered && queue >= queue_of(Queue::kBulk, 0);
+  line.is_kept_until_asked = queue >= queue_of(Queue::kBulk, 0);
   line.flights.push_back(make(std::move(operation), issuer));
   line.flights.back()->group = line.open_group;
   if (!std::exchange(line.is_busy, true)) busy_.push_back(queue);
@@ -147,8 +147,11 @@ void Flights::advance_at_random() {
       continue;
     }
     Line& line = lines_[static_cast<std::size_t>(busy_[choice - free_.size()])];
+    const auto is_waiting = [](const Owned& flight) { return !flight->has_landed; };
+    const auto first = std::find_if(line.flights.begin(), line.flights.end(), is_waiting);
+    if (line.is_ordered && first == line.flights.end()) continue;
     Flight& flight =
-        *line.flights[line.is_ordered ? 0 : random_->below(static_cast<std::uint32_t>(line.flights.size()))];
+        line.is_ordered ? **first : *line.flights[random_->below(static_cast<std::uint32_t>(line.flights.size()))];
     flight.has_read ? land(flight) : read(flight);
     tidy(line);
   }

@@ -201,7 +201,10 @@ void Machine::leave_block(Thread& thread) {
   if (flights_.is_used()) {
     const int owner = agent_of(thread);
     flights_.drain(flights_.queue_of(Queue::kCopy, owner));
-    flights_.drain(flights_.queue_of(Queue::kMatrix, owner - thread.lane()));
+    // Sums may not land in registers that are gone.
+    if (const Flight* flight = flights_.unasked(flights_.queue_of(Queue::kMatrix, owner - thread.lane())))
+      fail(std::string("it exits and has not waited for the ") + flight->operation.name +
+           place_of(flight->operation.site));
     if (const Flight* flight = flights_.unasked(flights_.queue_of(Queue::kBulk, owner)))
       fail(std::string("it exits and has not waited for the reads of the ") + flight->operation.name +
            place_of(flight->operation.site));

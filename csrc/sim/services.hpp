@@ -88,8 +88,8 @@ void issue(AsyncOperation operation);
 
 // Groups that an owner commits and waits for; an owner is a thread of the running block, or for kMatrix the first
 // thread of a warp. Under "latest" an operation reads and writes when a wait demands it, or when a thread of the owner
-// exits. A thread that exits and has not waited for the reads of its kBulk operations is a failure. Only those of
-// kMatrix land in the order of their issue.
+// exits. A thread that exits and has not waited for the reads of its kBulk operations, or all of its warp's of
+// kMatrix, is a failure. Only those of kMatrix land in the order of their issue.
 enum class Queue : unsigned char { kCopy, kBulk, kMatrix };
 
 void issue_to(Queue queue, int owner, AsyncOperation operation);  // (yields)

@@ -15,6 +15,7 @@ void add_test_kernels_race(std::vector<KernelEntry>& entries);
 void add_test_kernels_machine(std::vector<KernelEntry>& entries);
 void add_test_kernels_flights(std::vector<KernelEntry>& entries);
 void add_test_kernels_tensor_copy(std::vector<KernelEntry>& entries);
+void add_test_kernels_wgmma(std::vector<KernelEntry>& entries);
 
 // One a file of csrc/sim/test_kernels*.cpp.
 inline constexpr void (*kTestKernels[])(std::vector<KernelEntry>& entries) = {
@@ -26,6 +27,7 @@ inline constexpr void (*kTestKernels[])(std::vector<KernelEntry>& entries) = {
     add_test_kernels_flights,
     add_test_kernels_tensor_copy,
     add_test_kernels_race,
+    add_test_kernels_wgmma,
 };
 
 }  // namespace atrous

@@ -39,9 +39,10 @@ void check_counts(int rank) {
     const WgmmaCall& call = group.calls.front();
     for (int warp = 0; warp < 4; ++warp) {
       if (group.warps[warp].issued == group.first_call)
-        fail("wgmma at %s:%d was issued by %s, not by threads %d-%d: all four warps of a warpgroup issue each wgmma",
-             call.site.file, call.site.line, "other warps of the warpgroup", key.second * 128 + warp * 32,
-             key.second * 128 + warp * 32 + 31);
+        fail(
+            "wgmma at %s:%d was issued by other warps of a warpgroup, not by threads %d-%d; expected all four to issue "
+            "each",
+            call.site.file, call.site.line, key.second * 128 + warp * 32, key.second * 128 + warp * 32 + 31);
     }
   }
 }
