@@ -32,6 +32,7 @@ set(ATROUS_SIM_SOURCES
   csrc/sim/test_kernels.cpp
   csrc/sim/test_kernels_barriers.cpp
   csrc/sim/test_kernels_gemm.cpp
+  csrc/sim/test_kernels_gemm_sm90.cpp
   csrc/sim/test_kernels_matrix.cpp
   csrc/sim/test_kernels_flights.cpp
   csrc/sim/test_kernels_machine.cpp

@@ -173,8 +173,11 @@ def test_every_n(n):
     check("bfloat16", n, depth=1, accumulate=False)
 
 
-@pytest.mark.parametrize("kind,n", [("float16", 8), ("float16", 64), ("float16", 256), ("prims::Tfloat32", 8), ("prims::Tfloat32", 64), ("prims::Tfloat32", 256),
-                                    ("int8", 8), ("int8", 64), ("int8", 256), ("uint8", 64), ("prims::Float8E4m3", 64), ("prims::Float8E5m2", 64)])  # fmt: skip
+EVERY_TYPE = [(kind, n) for kind in ("float16", "prims::Tfloat32", "int8") for n in (8, 64, 256)]
+EVERY_TYPE += [("uint8", 64), ("prims::Float8E4m3", 64), ("prims::Float8E5m2", 64)]
+
+
+@pytest.mark.parametrize("kind,n", EVERY_TYPE)
 @pytest.mark.parametrize("accumulate", [False, True])
 def test_every_element_type(kind, n, accumulate):
     check(kind, n, depth=4, accumulate=accumulate)
@@ -330,11 +333,12 @@ MISUSES = [
 ]
 
 
+MISUSE_SCHEDULES = [("in-order", 0, "latest"), ("reverse", 0, "latest"), ("random", 3, "latest"), ("greedy", 2, "latest"), ("random", 4, "earliest")]
 #: seen only where the write comes before the sums land
 IN_FLIGHT = ("test_wgmma_written_in_flight", "test_wgmma_written_between", "test_wgmma_written_fragment")
 
 
-@pytest.mark.parametrize("schedule", [*(pair + ("latest",) for pair in (("in-order", 0), ("reverse", 0), ("random", 3), ("greedy", 2))), ("random", 4, "earliest")], ids=str)
+@pytest.mark.parametrize("schedule", MISUSE_SCHEDULES, ids=str)
 @pytest.mark.parametrize("name,size,threads,sentence", MISUSES)
 def test_misuse_is_named(name, size, threads, sentence, schedule):
     landing = "latest" if name in IN_FLIGHT else schedule[2]
@@ -374,5 +378,3 @@ def test_a_failed_launch_leaves_nothing_behind():
         with pytest.raises(RuntimeError):
             launch("test_wgmma_warps", x=scene(), size=(96, 128))
         check("bfloat16", 64, depth=4)
-
-

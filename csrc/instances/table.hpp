@@ -48,6 +48,7 @@ void add_probes_matrix(std::vector<KernelEntry>& entries);
 void add_probes_warp(std::vector<KernelEntry>& entries);
 
 // One a family that is built for sm_90a alone, as CMakeLists.txt lists them in ATROUS_INSTANCES_SM90.
+void add_probes_gemm_sm90(std::vector<KernelEntry>& entries);
 void add_probes_matrix_sm90(std::vector<KernelEntry>& entries);
 void add_probes_mbarrier(std::vector<KernelEntry>& entries);
 void add_probes_tensor_copy(std::vector<KernelEntry>& entries);

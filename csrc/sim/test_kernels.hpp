@@ -10,6 +10,7 @@ namespace atrous {
 void add_test_kernels(std::vector<KernelEntry>& entries);
 void add_test_kernels_barriers(std::vector<KernelEntry>& entries);
 void add_test_kernels_gemm(std::vector<KernelEntry>& entries);
+void add_test_kernels_gemm_sm90(std::vector<KernelEntry>& entries);
 void add_test_kernels_matrix(std::vector<KernelEntry>& entries);
 void add_test_kernels_race(std::vector<KernelEntry>& entries);
 void add_test_kernels_machine(std::vector<KernelEntry>& entries);
@@ -22,6 +23,7 @@ inline constexpr void (*kTestKernels[])(std::vector<KernelEntry>& entries) = {
     add_test_kernels,
     add_test_kernels_barriers,
     add_test_kernels_gemm,
+    add_test_kernels_gemm_sm90,
     add_test_kernels_matrix,
     add_test_kernels_machine,
     add_test_kernels_flights,
