@@ -176,9 +176,8 @@ __device__ __forceinline__ void multiply(const GemmSm90Arguments& g) {
 
 // y: [M, N] T = x: [M, K] T times the transpose of w: [N, K] T, summed in float. Any grid, kThreads threads.
 template <class T>
-__global__ void __launch_bounds__(gemm_sm90::kThreads, 1)
-    probe_gemm_sm90(const __grid_constant__ GemmSm90Arguments arguments) {
-  gemm_sm90::multiply<T, gemm_sm90::Correct>(arguments);
+__global__ void __launch_bounds__(gemm_sm90::kThreads, 1) probe_gemm_sm90(const __grid_constant__ GemmSm90Arguments g) {
+  gemm_sm90::multiply<T, gemm_sm90::Correct>(g);
 }
 
 }  // namespace atrous
