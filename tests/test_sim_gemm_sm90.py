@@ -61,7 +61,25 @@ MISTAKES = [
     ("EarlyRelease", None),
     ("NoOutputWait", None),
     ("MissingBytes", "mbarrier"),
+    ("NoSumsFence", "is the first after a wgmma_wait; expected a wgmma_fence"),
+    ("NoSumsWait", None),
 ]
+#: wrong in every schedule
+WRONG_NUMBERS = ("StepOfElements", "WrongStride", "WrongSwizzle")
+
+
+@pytest.mark.parametrize("rules", WRONG_NUMBERS)
+@pytest.mark.parametrize("schedule", SCHEDULES[:4], ids=str)
+def test_wrong_numbers_of_a_descriptor_show(rules, schedule):
+    probe = gemm_sm90.gemm("bfloat16", 128, 128, 64, 1)
+    y, expected = multiply(dataclasses.replace(probe, kernel=f"test_gemm_sm90<{rules}>"), "bfloat16", schedule)
+    assert not np.array_equal(y, expected)
+
+
+def test_a_warp_too_few_is_named():
+    probe = gemm_sm90.gemm("bfloat16", 128, 128, 64, 1)
+    with pytest.raises(RuntimeError, match="a block of 352 threads is not whole warpgroups"):
+        multiply(dataclasses.replace(probe, block=(352, 1, 1)), "bfloat16")
 
 
 @pytest.mark.parametrize("rules,sentence", MISTAKES)

@@ -196,9 +196,15 @@ def test_round_tf32_is_to_nearest_with_ties_away():
     with np.errstate(over="ignore"):
         np.testing.assert_array_equal(y, nearest_tf32(x).astype(np.float32))
     assert (y.view(np.uint32) & 0x1FFF == 0).all() and np.isinf(y[1282]) and not np.isinf(y[1281])
-    special = np.array([np.inf, -np.inf, np.nan, -0.0], np.float32)
-    y = run("probe_round_tf32<float32>", np.zeros_like(special), special, count=4, block=128)
-    assert y[0] == np.inf and y[1] == -np.inf and np.isnan(y[2]) and y.view(np.uint32)[3] == 0x80000000
+
+
+def test_round_tf32_truncates_what_is_not_finite():
+    """As ptxas makes the conversion: half a bit is added to finite values alone, and the low 13 bits are cleared."""
+    bits = [0x7F800000, 0xFF800000, 0x7FC00000, 0xFFC01FFF, 0x7FFFFFFF, 0x7F802000, 0x7F801FFF, 0x7F7FF000, 0x80000000]
+    expected = [0x7F800000, 0xFF800000, 0x7FC00000, 0xFFC00000, 0x7FFFE000, 0x7F802000, 0x7F800000, 0x7F800000, 0x80000000]
+    special = np.array(bits, np.uint32).view(np.float32)
+    y = run("probe_round_tf32<float32>", np.zeros_like(special), special, count=special.size, block=128)
+    np.testing.assert_array_equal(y.view(np.uint32), np.array(expected, np.uint32))
 
 
 # ---- ldmatrix, stmatrix

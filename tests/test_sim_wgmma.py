@@ -307,6 +307,7 @@ MISUSES = [
     ("test_wgmma_written_sums", (), 128, "the accumulators were written after the last wgmma_fence; expected a wgmma_fence between"),
     ("test_wgmma_written_in_flight", (), 128, "the accumulators were written by other instructions before its wait"),
     ("test_wgmma_written_between", (), 128, "the accumulators were written while an earlier wgmma that uses them is in flight|before its wait"),
+    ("test_wgmma_read_between", (), 128, "is the first after a wgmma_wait; expected a wgmma_fence between"),
     ("test_wgmma_written_fragment", (), 128, "the registers of a were written before its wait"),
     ("test_wgmma_unfenced_fragment", (), 128, "the registers of a were written after the last wgmma_fence"),
     ("test_wgmma_no_wait", (0,), 128, "it exits and has not waited for the wgmma at .*test_kernels_wgmma.cpp:"),
@@ -370,6 +371,17 @@ def test_a_missing_wait_shows_as_old_sums():
         sim.set_schedule("in-order", 0, landing)
         y = launch("test_wgmma_overwritten", x=image, y=np.zeros((64, 32), np.float32))
         np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("exchanged", [0, 1])
+def test_registers_of_a_out_of_order_show(exchanged):
+    random = np.random.default_rng(4)
+    a, b = integers(random, (64, 64), "bfloat16"), integers(random, (32, 64), "bfloat16")
+    image = np.zeros(12288, np.uint8)
+    Operand(a, 1).write(image, 0)
+    Operand(b, 1).write(image, 8192)
+    y = launch("test_wgmma_fragment", x=image, y=np.zeros((64, 32), np.float32), size=(exchanged,))
+    assert np.array_equal(y, product(a[:, :16], b[:, :16], np.zeros((64, 32)), "bfloat16")) == (exchanged == 0)
 
 
 def test_a_failed_launch_leaves_nothing_behind():

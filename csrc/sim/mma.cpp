@@ -79,12 +79,13 @@ void mma_u8(int (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2], Site si
   collective_multiply<tensor_core::Uint8>("mma_m16n8k32_u8", d, a, b, site);
 }
 
-// Half of the last kept bit is added to the magnitude; a carry moves into the exponent, up to infinity.
+// Half of the last kept bit is added to the magnitude; a carry moves into the exponent, up to infinity. What is not
+// finite loses its low bits alone: no architecture from sm_80 to sm_120 has an instruction for cvt.rna.tf32, and ptxas
+// 13.0 makes it of FSETP.GEU |x|, +INF (true of NaN), an addition of 0x1000 where that is false, and LOP3 0xffffe000.
 float round_tf32(float value) {
   const std::uint32_t bits = reinterpret_bits<std::uint32_t>(value);
-  if (value != value) return reinterpret_bits<float>(0x7fffffffu);
-  if ((bits & 0x7f800000u) == 0x7f800000u) return value;
-  return reinterpret_bits<float>((bits + 0x1000u) & 0xffffe000u);
+  const bool is_finite = (bits & 0x7f800000u) != 0x7f800000u;
+  return reinterpret_bits<float>((is_finite ? bits + 0x1000u : bits) & 0xffffe000u);
 }
 
 }  // namespace atrous::sim

@@ -79,6 +79,18 @@ __global__ void test_wgmma_written_between(const __grid_constant__ ProbeArgument
   finish();
 }
 
+// The sums are read, which leaves no trace, and then used again.
+__global__ void test_wgmma_read_between(const __grid_constant__ ProbeArguments arguments) {
+  const Scene scene = prepare(arguments);
+  Sums d = {};
+  prims::wgmma_fence();
+  issue(d, scene.a, scene.b);
+  finish();
+  store(arguments, d);
+  issue(d, scene.a, scene.b);
+  finish();
+}
+
 __global__ void test_wgmma_written_fragment(const __grid_constant__ ProbeArguments arguments) {
   const Scene scene = prepare(arguments);
   Sums d = {};
@@ -100,6 +112,23 @@ __global__ void test_wgmma_unfenced_fragment(const __grid_constant__ ProbeArgume
     prims::wgmma<kN, bfloat16>(d, a, scene.b, true);
     finish();
   }
+}
+
+// y: [64, 32] sums of a in registers, 16 bytes of each row; size[0] != 0: second and third register exchanged.
+__global__ void test_wgmma_fragment(const __grid_constant__ ProbeArguments arguments) {
+  const Scene scene = prepare(arguments);
+  const int row = static_cast<int>(threadIdx.x) / 32 * 16 + static_cast<int>(threadIdx.x) % 32 / 4;
+  unsigned a[4];
+  for (int i = 0; i < 4; ++i) {
+    const int r = row + 8 * (i % 2), chunk = i / 2;
+    const int to = arguments.size[0] != 0 && i % 3 != 0 ? 3 - i : i;
+    memcpy(&a[to], scene.image + r * 128 + ((chunk ^ r % 8) * 16) + static_cast<int>(threadIdx.x) % 4 * 4, 4);
+  }
+  Sums d = {};
+  prims::wgmma_fence();
+  prims::wgmma<kN, bfloat16>(d, a, scene.b, true);
+  finish();
+  store(arguments, d);
 }
 
 // With `count` odd, not even committed.
@@ -225,7 +254,9 @@ void add_test_kernels_wgmma(std::vector<KernelEntry>& entries) {
       ATROUS_KERNEL(test_wgmma_written_sums),
       ATROUS_KERNEL(test_wgmma_written_in_flight),
       ATROUS_KERNEL(test_wgmma_written_between),
+      ATROUS_KERNEL(test_wgmma_read_between),
       ATROUS_KERNEL(test_wgmma_written_fragment),
+      ATROUS_KERNEL(test_wgmma_fragment),
       ATROUS_KERNEL(test_wgmma_unfenced_fragment),
       ATROUS_KERNEL(test_wgmma_no_wait),
       ATROUS_KERNEL(test_wgmma_early_read),

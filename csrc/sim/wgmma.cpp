@@ -226,6 +226,13 @@ void require_same_lanes(void* const* left) {
   }
 }
 
+// Past a wait the registers may be read as well as written, and a fence must lie between either and the next wgmma that
+// uses them (PTX ISA, wgmma.fence). Writes show in track(); for what cannot be seen a fence is asked of every kernel.
+void require_fence_after_wait(const WarpRecord& warp, Site site) {
+  if (warp.has_waited)
+    fail("wgmma at %s:%d is the first after a wgmma_wait; expected a wgmma_fence between", site.file, site.line);
+}
+
 void issue_wgmma(void* const* left) {
   require_same_lanes(left);
   const Lane& first = *static_cast<const Lane*>(left[0]);
@@ -253,6 +260,7 @@ void issue_wgmma(void* const* left) {
   ++d.in_flight;
   TrackedRegisters* a_fragment = is_in_registers ? &track(fragment, 4, "the registers of a", site) : nullptr;
   if (a_fragment != nullptr) ++a_fragment->in_flight;
+  require_fence_after_wait(warp, site);
   const race::Agent agent = race::fork(first.agent, true);
   warp.open_group.push_back(agent);
   const auto product = std::make_shared<Product>(
@@ -280,6 +288,7 @@ void issue_wgmma(void* const* left) {
 void fence(void* const*) {
   WarpRecord& warp = own_warp();
   warp.has_fenced = true;
+  warp.has_waited = false;
   for (auto& [start, registers] : warp.registers) {
     if (registers.in_flight == 0) registers.remember();
   }
@@ -296,6 +305,7 @@ void wait_and_observe(void* const* left) {
   const int pending = static_cast<const Waiter*>(left[0])->pending;
   wait_groups(Queue::kMatrix, thread_number() / 32 * 32, pending, false);
   WarpRecord& warp = own_warp();
+  warp.has_waited = true;
   while (warp.groups.size() > static_cast<std::size_t>(pending)) {
     for (const race::Agent operation : warp.groups.front()) {
       for (int lane = 0; lane < 32; ++lane) race::observe(static_cast<const Waiter*>(left[lane])->agent, operation);

@@ -47,6 +47,7 @@ struct WgmmaCall {
 
 struct WarpRecord {
   bool has_fenced = false;
+  bool has_waited = false;  // since the last fence
   std::uint64_t issued = 0;
   std::map<const void*, TrackedRegisters> registers;  // by the array of lane 0
   std::deque<std::vector<race::Agent>> groups;        // committed, not waited for

@@ -63,7 +63,8 @@ ATROUS_MMA(mma_m16n8k32_u8, int, "r", "m16n8k32.row.col.s32.u8.u8.s32")
 
 #undef ATROUS_MMA
 
-// To the nearest tf32, 10 bits of mantissa; halfway cases away from zero.
+// To the nearest tf32, 10 bits of mantissa; halfway cases away from zero. A NaN keeps its upper 19 bits: one with bits
+// among the low 13 alone, which no arithmetic makes, becomes an infinity.
 __device__ __forceinline__ float round_tf32(float value) {
   unsigned bits;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(value));

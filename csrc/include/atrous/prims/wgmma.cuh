@@ -46,8 +46,8 @@ using WgmmaSum = typename WgmmaElement<Type>::Sum;
 
 // How the four warps of a warpgroup (threads 128 i to 128 i + 127) multiply d[64, N] = a[64, K] b[K, N], or d +=, with
 // the same N, Type and descriptors in all of them, every lane of each:
-//   wgmma_fence();            // once all of d, and of a in registers, is written; stores of others to shared memory
-//                             // need a fence.proxy.async and a barrier before it
+//   wgmma_fence();            // once all of d, and of a in registers, is written, and again after every wait; stores
+//                             // of others to shared memory need a fence.proxy.async and a barrier before it
 //   wgmma<N, Type>(d, a, b, accumulate); ...
 //   wgmma_commit();           // what was issued since the last one is a group
 //   wgmma_wait<kPending>();   // returns when at most kPending groups of the warp are not complete

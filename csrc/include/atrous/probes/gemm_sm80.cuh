@@ -1,13 +1,11 @@
 // probe_gemm_sm80: a whole matrix product of cp.async, ldmatrix and mma, in stages, as kernels for sm_80 are built.
 //
-// Computes  y[i, j] = sum over k of x[i, k] * w[j, k], in float32; in int32 for 8-bit elements. float32 is multiplied
-// as
-//           tf32, rounded to nearest.
+// Computes  y[i, j] = sum over k of x[i, k] * w[j, k], in float32; in int32 for 8-bit elements. float32 is rounded to
+//           the nearest tf32 first.
 // Layout    x: [rows, depth], w: [columns, depth], with the same bytes from row to row; y: [rows, columns] dense.
 //           size: rows, columns, bytes of depth, bytes from row to row.
-// Mapping   A block owns 64 x 64 of y, blockIdx.x = row tile * column tiles + column tile; its 4 warps 32 x 32 each, as
-// 2 x
-//           4 products of 16 x 8. All is counted in bytes of depth: an mma takes 32 of every type.
+// Mapping   A block owns 64 x 64 of y, blockIdx.x = row tile * column tiles + column tile; its 4 warps 32 x 32 each,
+//           as 2 x 4 products of 16 x 8. All is counted in bytes of depth: an mma takes 32 of every type.
 // Shared    3 stages of 64 + 64 rows of 64 bytes, 24 KB swizzled or 30 KB padded: two steps are under way while one is
 //           multiplied, and one barrier a step hands the oldest stage to the copies.
 // Requires  x, w and the bytes from row to row are multiples of 16; y is one of 2 sums.

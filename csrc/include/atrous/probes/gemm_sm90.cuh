@@ -44,6 +44,11 @@ struct Correct {
   static constexpr bool kFencesOutput = true;    // fence.proxy.async between stores to shared memory and the copy out
   static constexpr bool kWaitsForOutput = true;  // before the slabs of the last tile are overwritten
   static constexpr int kMissingBytes = 0;        // that are not expected
+  static constexpr bool kFencesSums = true;      // wgmma_fence at each step
+  static constexpr bool kWaitsForSums = true;    // before they are stored
+  static constexpr int kStepBytes = 32;          // from a wgmma to the next, along K
+  static constexpr int kStrideBytes = 1024;      // from 8 rows to the next
+  static constexpr prims::MatrixSwizzle kSwizzle = prims::MatrixSwizzle::k128Bytes;
 };
 
 __device__ __forceinline__ void round_sum(float32 sum, float16& rounded) { rounded = to_float16(sum); }
@@ -126,13 +131,14 @@ __device__ __forceinline__ void consume(const GemmSm90Arguments& g, Ring& ring, 
       if (Rules::kWaitsForFull) prims::wait(&ring.full[slot], turn / kStages % 2);
       const unsigned char* stage = stages + slot * kStageBytes;
       // 64 rows of a are 8 KiB, a multiple of the swizzle's 1024; groups of 8 rows are 1024 bytes apart.
-      const auto a = prims::make_descriptor(stage + consumer * 64 * 128, 16, 1024, prims::MatrixSwizzle::k128Bytes);
-      const auto b = prims::make_descriptor(stage + kOperandBytes, 16, 1024, prims::MatrixSwizzle::k128Bytes);
+      const auto a = prims::make_descriptor(stage + consumer * 64 * 128, 16, Rules::kStrideBytes, Rules::kSwizzle);
+      const auto b = prims::make_descriptor(stage + kOperandBytes, 16, Rules::kStrideBytes, Rules::kSwizzle);
       prims::pin_registers(d);
-      prims::wgmma_fence();
+      if (Rules::kFencesSums || turn == 0) prims::wgmma_fence();
 #pragma unroll
       for (int k = 0; k < 4; ++k)
-        prims::wgmma<kTile, T>(d, prims::advance(a, 32 * k), prims::advance(b, 32 * k), step > 0 || k > 0);
+        prims::wgmma<kTile, T>(d, prims::advance(a, Rules::kStepBytes * k), prims::advance(b, Rules::kStepBytes * k),
+                               step > 0 || k > 0);
       prims::wgmma_commit();
       // One group stays in flight; the stage of the one before it is given back.
       prims::wgmma_wait<1>();
@@ -140,7 +146,7 @@ __device__ __forceinline__ void consume(const GemmSm90Arguments& g, Ring& ring, 
       const int free_slot = Rules::kReleasesEarly ? slot : (turn + kStages - 1) % kStages;
       if (arrives && (step > 0 || Rules::kReleasesEarly)) prims::arrive(&ring.empty[free_slot]);
     }
-    prims::wgmma_wait<0>();
+    if (Rules::kWaitsForSums) prims::wgmma_wait<0>();
     prims::pin_registers(d);
     if (arrives && !Rules::kReleasesEarly) prims::arrive(&ring.empty[(turn + kStages - 1) % kStages]);
     store_sums<T, Rules>(g, d, slabs, consumer, tile / work.columns * kTile, tile % work.columns * kTile);
