@@ -19,6 +19,8 @@ PLANTED = {
     "test_gemm_sm90<EarlyRelease>": r"the load_tile at gemm_sm90\.cuh:\d+ lands: a data race on",
     "test_gemm_sm90<NoOutputWait>": r"a data race on byte .* of dynamic shared memory",
     "test_wgmma_no_proxy_fence": r"the wgmma at test_kernels_wgmma\.cpp:\d+ lands: " + NO_FENCE,
+    "test_wgmma_copied<false>": r"the wgmma at test_kernels_wgmma\.cpp:\d+ lands: " + NO_FENCE,
+    "test_wgmma_copied<true>": "",
     "test_wgmma_overwritten": r"a data race on byte .* of dynamic shared memory",
 }
 
@@ -42,7 +44,9 @@ def answer():
                 y, expected = test_sim_gemm_sm90.multiply(dataclasses.replace(probe, kernel=kernel), "bfloat16", schedule)
                 return "" if np.array_equal(y, expected) else "a wrong product"
             test_sim_wgmma.sim.set_schedule(*schedule)
-            test_sim_wgmma.launch(kernel, x=test_sim_wgmma.scene(), y=np.zeros((64, 32), np.float32), shared=14 * 1024)
+            x = np.zeros(12288 + 16, np.uint8)
+            x = x[-x.ctypes.data % 16 :][:12288]  # as cp.async needs it
+            test_sim_wgmma.launch(kernel, x=x, y=np.zeros((64, 32), np.float32), shared=14 * 1024)
         except RuntimeError as failure:
             return str(failure)
         return ""

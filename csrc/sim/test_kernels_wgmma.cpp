@@ -1,4 +1,5 @@
 // Kernels that misuse wgmma, one for every mistake that its model must name.
+#include "atrous/prims/async_copy.cuh"
 #include "atrous/probes/wgmma.cuh"
 #include "sim/test_kernels.hpp"
 
@@ -246,6 +247,23 @@ __global__ void test_wgmma_no_proxy_fence(const __grid_constant__ ProbeArguments
   store(arguments, d);
 }
 
+// The same with what cp.async, of the generic proxy too, has written. x: [12288] bytes.
+template <bool kFenced>
+__global__ void test_wgmma_copied(const __grid_constant__ ProbeArguments arguments) {
+  unsigned char* image = aligned_shared();
+  for (int i = 16 * static_cast<int>(threadIdx.x); i < 12288; i += 16 * 128)
+    prims::copy_async<16>(image + i, static_cast<const unsigned char*>(arguments.x) + i);
+  prims::commit_copies();
+  prims::wait_copies<0>();
+  if (kFenced) prims::fence_async_proxy();
+  prims::sync_block();
+  Sums d = {};
+  prims::wgmma_fence();
+  issue(d, tile_at(image), tile_at(image + 8192));
+  finish();
+  store(arguments, d);
+}
+
 }  // namespace
 
 void add_test_kernels_wgmma(std::vector<KernelEntry>& entries) {
@@ -268,6 +286,8 @@ void add_test_kernels_wgmma(std::vector<KernelEntry>& entries) {
       ATROUS_KERNEL(test_wgmma_global_tile),
       ATROUS_KERNEL(test_wgmma_bits),
       ATROUS_KERNEL(test_wgmma_no_proxy_fence),
+      ATROUS_KERNEL(test_wgmma_copied<false>),
+      ATROUS_KERNEL(test_wgmma_copied<true>),
   };
   entries.insert(entries.end(), std::begin(own), std::end(own));
 }
