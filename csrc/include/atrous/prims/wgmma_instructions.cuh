@@ -18,10 +18,11 @@ template <int kN, class Type>
 struct Wgmma;
 
 // p0 to p6: the operands after the sums, in the order of the instruction's arguments. Only 16-bit elements have the two
-// last ones, which choose the majors; integers have no signs (1, 1) of the operands either.
-#define ATROUS_WGMMA_START(N, words, p)       \
-  "{\n.reg .pred add;\nsetp.ne.b32 add, %" #p \
-  ", 0;\n"                                    \
+// last ones, which choose the majors; integers have no signs (1, 1) of the operands either. Names of instructions are
+// reserved in PTX, so that the predicate is not called add.
+#define ATROUS_WGMMA_START(N, words, p)         \
+  "{\n.reg .pred sums;\nsetp.ne.b32 sums, %" #p \
+  ", 0;\n"                                      \
   "wgmma.mma_async.sync.aligned.m64n" #N words " {" ATROUS_WGMMA_NAMES_##N "}, "
 
 #define ATROUS_WGMMA_16_BITS(N, p0, p1, p2, p3, p4, p5, p6, Type, words)                                              \
@@ -30,7 +31,7 @@ struct Wgmma;
     template <int kAcrossA, int kAcrossB>                                                                             \
     static __device__ __forceinline__ void from_shared(float (&d)[N / 2], unsigned long long a, unsigned long long b, \
                                                        int accumulate) {                                              \
-      asm volatile(ATROUS_WGMMA_START(N, words, p2) "%" #p0 ", %" #p1 ", add, 1, 1, %" #p3 ", %" #p4 ";\n}"           \
+      asm volatile(ATROUS_WGMMA_START(N, words, p2) "%" #p0 ", %" #p1 ", sums, 1, 1, %" #p3 ", %" #p4 ";\n}"          \
                    : ATROUS_WGMMA_SUMS_##N("f")                                                                       \
                    : "l"(a), "l"(b), "r"(accumulate), "n"(kAcrossA), "n"(kAcrossB));                                  \
     }                                                                                                                 \
@@ -38,30 +39,30 @@ struct Wgmma;
     static __device__ __forceinline__ void from_registers(float (&d)[N / 2], const unsigned (&a)[4],                  \
                                                           unsigned long long b, int accumulate) {                     \
       asm volatile(ATROUS_WGMMA_START(N, words, p5) "{%" #p0 ", %" #p1 ", %" #p2 ", %" #p3 "}, %" #p4                 \
-                                                    ", add, 1, 1, %" #p6 ";\n}"                                       \
+                                                    ", sums, 1, 1, %" #p6 ";\n}"                                      \
                    : ATROUS_WGMMA_SUMS_##N("f")                                                                       \
                    : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate), "n"(kAcrossB));             \
     }                                                                                                                 \
   };
 
-#define ATROUS_WGMMA_K_MAJOR(N, p0, p1, p2, p3, p4, p5, p6, Type, Sum, letter, signs, words)                        \
-  template <>                                                                                                       \
-  struct Wgmma<N, Type> {                                                                                           \
-    template <int kAcrossA, int kAcrossB>                                                                           \
-    static __device__ __forceinline__ void from_shared(Sum (&d)[N / 2], unsigned long long a, unsigned long long b, \
-                                                       int accumulate) {                                            \
-      asm volatile(ATROUS_WGMMA_START(N, words, p2) "%" #p0 ", %" #p1 ", add" signs ";\n}"                          \
-                   : ATROUS_WGMMA_SUMS_##N(letter)                                                                  \
-                   : "l"(a), "l"(b), "r"(accumulate));                                                              \
-    }                                                                                                               \
-    template <int kAcrossB>                                                                                         \
-    static __device__ __forceinline__ void from_registers(Sum (&d)[N / 2], const unsigned (&a)[4],                  \
-                                                          unsigned long long b, int accumulate) {                   \
-      asm volatile(ATROUS_WGMMA_START(N, words, p5) "{%" #p0 ", %" #p1 ", %" #p2 ", %" #p3 "}, %" #p4 ", add" signs \
-                                                    ";\n}"                                                          \
-                   : ATROUS_WGMMA_SUMS_##N(letter)                                                                  \
-                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));                          \
-    }                                                                                                               \
+#define ATROUS_WGMMA_K_MAJOR(N, p0, p1, p2, p3, p4, p5, p6, Type, Sum, letter, signs, words)                         \
+  template <>                                                                                                        \
+  struct Wgmma<N, Type> {                                                                                            \
+    template <int kAcrossA, int kAcrossB>                                                                            \
+    static __device__ __forceinline__ void from_shared(Sum (&d)[N / 2], unsigned long long a, unsigned long long b,  \
+                                                       int accumulate) {                                             \
+      asm volatile(ATROUS_WGMMA_START(N, words, p2) "%" #p0 ", %" #p1 ", sums" signs ";\n}"                          \
+                   : ATROUS_WGMMA_SUMS_##N(letter)                                                                   \
+                   : "l"(a), "l"(b), "r"(accumulate));                                                               \
+    }                                                                                                                \
+    template <int kAcrossB>                                                                                          \
+    static __device__ __forceinline__ void from_registers(Sum (&d)[N / 2], const unsigned (&a)[4],                   \
+                                                          unsigned long long b, int accumulate) {                    \
+      asm volatile(ATROUS_WGMMA_START(N, words, p5) "{%" #p0 ", %" #p1 ", %" #p2 ", %" #p3 "}, %" #p4 ", sums" signs \
+                                                    ";\n}"                                                           \
+                   : ATROUS_WGMMA_SUMS_##N(letter)                                                                   \
+                   : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(accumulate));                           \
+    }                                                                                                                \
   };
 
 ATROUS_WGMMA_SIZES(ATROUS_WGMMA_16_BITS, float16, "k16.f32.f16.f16")
