@@ -76,8 +76,10 @@ std::string describe(const void* cell) {
 }
 
 // Each phase has a cell of its own, so that a wait sees the arrivals of its phase and none of the next; and another one
-// for arrivals from other blocks whose writes only a wait at the scope of the cluster sees.
-enum class Scope : unsigned char { kBlock = 0, kCluster = 2 };
+// for arrivals from other blocks whose writes only a wait at the scope of the cluster sees; and one for those from
+// other blocks whose writes no wait sees.
+enum class Scope : unsigned char { kBlock = 0, kCluster = 2, kReads = 4 };
+constexpr Scope kScopes[] = {Scope::kBlock, Scope::kCluster, Scope::kReads};
 
 const void* cell_of(const void* barrier, std::uint64_t phase, Scope scope = Scope::kBlock) {
   return static_cast<const unsigned char*>(barrier) + static_cast<int>(scope) + phase % 2;
@@ -139,7 +141,7 @@ void begin_next_phase_if_complete(State& state, void* barrier) {
   ++state.phase;
   state.pending = state.count;
   state.expected = 0;
-  for (Scope scope : {Scope::kBlock, Scope::kCluster}) race::forget(cell_of(barrier, state.phase, scope));
+  for (Scope scope : kScopes) race::forget(cell_of(barrier, state.phase, scope));
   wake(barrier);
 }
 
@@ -148,7 +150,8 @@ void arrive_on(State& state, void* barrier, race::Agent agent, const char* what,
   race::read(agent, barrier, kBarrierBytes, site);
   if (state.pending == 0)
     fail("%s at %s: more arrivals than its count in %s", what, place_of(site).c_str(), phase_of(state).c_str());
-  race::release(cell_of(barrier, state.phase, scope), agent);
+  const void* const cell = cell_of(barrier, state.phase, scope);
+  scope == Scope::kReads ? race::release_reads(cell, agent) : race::release(cell, agent);
   --state.pending;
   begin_next_phase_if_complete(state, barrier);
 }
@@ -173,6 +176,13 @@ void arrive_at_rank(void* barrier, int rank, const char* what, Site site, Scope 
   arrive_on(state, remote, race::self(), what, site, scope);
 }
 
+// What a wait for a phase that has completed sees.
+void acquire_phase(const void* barrier, std::uint64_t phase, Scope scope) {
+  race::acquire(cell_of(barrier, phase), race::self());
+  race::acquire(cell_of(barrier, phase, Scope::kReads), race::self());
+  if (scope == Scope::kCluster) race::acquire(cell_of(barrier, phase, scope), race::self());
+}
+
 void wait_for_phase(void* barrier, int parity, const char* what, Site site, Scope scope) {
   const SharedPlace place = require_own_place(barrier, what, site);
   require_parity(parity, what, site);
@@ -184,14 +194,16 @@ void wait_for_phase(void* barrier, int parity, const char* what, Site site, Scop
     state = &require_live(barrier, place, what, site);
     --state->sleepers;
   }
-  race::acquire(cell_of(barrier, state->phase - 1), race::self());
-  if (scope == Scope::kCluster) race::acquire(cell_of(barrier, state->phase - 1, scope), race::self());
+  acquire_phase(barrier, state->phase - 1, scope);
 }
 
 void check_exit(int rank) {
   for (const auto& [barrier, state] : barriers().states) {
-    if (state.place.rank == rank && state.bytes != 0)
-      fail("the block exits with bytes outstanding in %s", phase_of(state).c_str());
+    if (state.place.rank != rank) continue;
+    if (state.bytes != 0) fail("the block exits with bytes outstanding in %s", phase_of(state).c_str());
+    if (stamp_at(barrier) != state.stamp)
+      fail("%s was overwritten; expected invalidate() before its bytes serve another use",
+           name_of(state.place).c_str());
   }
 }
 
@@ -204,14 +216,17 @@ void init_barrier(void* barrier, int count, Site site) {
     fail("%s at %s: a count of %d arrivals; expected 1 to %d", what, place_of(site).c_str(), count, kLargestCount);
   auto& states = barriers().states;
   const auto found = states.find(barrier);
-  if (found != states.end() && stamp_at(barrier) == found->second.stamp)
+  if (found != states.end())
     fail("%s at %s: %s is live already%s; expected invalidate() before", what, place_of(site).c_str(),
-         name_of(place).c_str(), found->second.sleepers > 0 ? " and threads wait for it" : "");
+         name_of(place).c_str(),
+         stamp_at(barrier) != found->second.stamp ? " and was overwritten"
+         : found->second.sleepers > 0             ? " and threads wait for it"
+                                                  : "");
   race::write(race::self(), barrier, kBarrierBytes, site);
   const std::uint64_t stamp = 0x6d62617272696572u ^ reinterpret_cast<std::uintptr_t>(barrier) << 16;
   std::memcpy(barrier, &stamp, sizeof stamp);
   states[barrier] = State{stamp, place, thread_number(), false, count, count, 0, 0};
-  for (Scope scope : {Scope::kBlock, Scope::kCluster}) {
+  for (Scope scope : kScopes) {
     for (std::uint64_t phase : {0, 1}) race::forget(cell_of(barrier, phase, scope));
   }
   at_block_exit(&check_exit);
@@ -250,7 +265,7 @@ bool is_complete(void* barrier, int parity, Site site) {
   if (static_cast<int>(current() % 2) == parity) poll(barrier, &describe, site);
   const std::uint64_t phase = current();
   if (static_cast<int>(phase % 2) == parity) return false;
-  race::acquire(cell_of(barrier, phase - 1), race::self());
+  acquire_phase(barrier, phase - 1, Scope::kBlock);
   return true;
 }
 
@@ -259,7 +274,8 @@ void arrive_remote(void* barrier, int rank, Site site) {
 }
 
 void arrive_remote_after_reads(void* barrier, int rank, Site site) {
-  arrive_at_rank(barrier, rank, "arrive_remote_after_reads", site, Scope::kBlock);
+  arrive_at_rank(barrier, rank, "arrive_remote_after_reads", site,
+                 rank == block_rank() ? Scope::kBlock : Scope::kReads);
 }
 
 void wait(void* barrier, int parity, Site site) { wait_for_phase(barrier, parity, "wait", site, Scope::kBlock); }
@@ -304,6 +320,8 @@ void require_own_barrier(const void* barrier, const char* what, Site site) {
 
 void require_barrier(const void* barrier, const char* what, Site site) {
   require_published(require_live(barrier, require_place(barrier, what, site), what, site), what, site);
+  // The issuer must know of the initialisation, in another block too, or the copy may come before it.
+  race::read(race::self(), barrier, kBarrierBytes, site);
 }
 
 }  // namespace atrous::sim

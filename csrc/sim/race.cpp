@@ -58,6 +58,7 @@ void set_shared(const void* low, std::size_t bytes) {
 
 void join(const Agent* agents, int count) { state->clocks.join(agents, count); }
 void release(const void* cell, Agent agent) { state->clocks.release(cell, agent); }
+void release_reads(const void* cell, Agent agent) { state->clocks.release_reads(cell, agent); }
 void acquire(const void* cell, Agent agent) { state->clocks.acquire(cell, agent); }
 void forget(const void* cell) { state->clocks.forget(cell); }
 Agent fork(Agent issuer, bool is_async_proxy) { return state->clocks.fork(issuer, is_async_proxy); }

@@ -36,6 +36,8 @@ void join(const Agent* agents, int count);
 // A cell that carries an order from its releasers to its acquirers: an mbarrier's phase. Any address names a cell; one
 // for each phase, where releases of the next may come before acquires of the last.
 void release(const void* cell, Agent agent);
+// Carries that the reads of `agent`, and all that it knows to be over, are over; and none of what threads wrote.
+void release_reads(const void* cell, Agent agent);
 void acquire(const void* cell, Agent agent);
 void forget(const void* cell);
 
@@ -67,6 +69,7 @@ inline void add_stacks(const void*, std::size_t) {}
 inline void set_shared(const void*, std::size_t) {}
 inline void join(const Agent*, int) {}
 inline void release(const void*, Agent) {}
+inline void release_reads(const void*, Agent) {}
 inline void acquire(const void*, Agent) {}
 inline void forget(const void*) {}
 inline Agent fork(Agent, bool) { return 0; }

@@ -98,12 +98,15 @@ SnapshotPointer Clocks::join_clocks(const Agent* agents, int count, Clock AgentS
 void Clocks::join(const Agent* agents, int count) {
   const SnapshotPointer clock = join_clocks(agents, count, &AgentState::clock, true);
   const SnapshotPointer proxy = join_clocks(agents, count, &AgentState::proxy, false);
+  const SnapshotPointer reads = join_clocks(agents, count, &AgentState::reads, false);
   for (int i = 0; i < count; ++i) {
     AgentState& state = agents_[agents[i]];
     state.clock.base = clock;
     state.clock.since.clear();
     state.proxy.base = proxy;
     state.proxy.since.clear();
+    state.reads.base = reads;
+    state.reads.since.clear();
     start_stretch(state);
   }
 }
@@ -114,6 +117,16 @@ void Clocks::release(const void* cell, Agent agent) {
   absorb(to.clock, state.clock);
   add(to.clock, agent, state.count);
   absorb(to.proxy, state.proxy);
+  absorb(to.reads, state.reads);
+  start_stretch(state);
+}
+
+void Clocks::release_reads(const void* cell, Agent agent) {
+  AgentState& state = agents_[agent];
+  Cell& to = cells_[cell];
+  absorb(to.reads, state.clock);
+  absorb(to.reads, state.reads);
+  add(to.reads, agent, state.count);
   start_stretch(state);
 }
 
@@ -123,6 +136,7 @@ void Clocks::acquire(const void* cell, Agent agent) {
   AgentState& state = agents_[agent];
   absorb(state.clock, found->second.clock);
   absorb(state.proxy, found->second.proxy);
+  absorb(state.reads, found->second.reads);
   state.has_learnt = true;
   start_stretch(state);
 }
@@ -142,6 +156,7 @@ Agent Clocks::fork(Agent issuer, bool is_async_proxy) {
   state.first = state.count;
   state.clock = from.clock;
   state.proxy = from.proxy;
+  state.reads = from.reads;
   add(state.clock, issuer, from.count);
   state.thread = from.thread;
   state.is_operation = true;
@@ -157,6 +172,7 @@ void Clocks::observe(Agent agent, Agent operation) {
   if (seen.has_learnt || seen.thread != agent) {
     absorb(state.clock, seen.clock);
     absorb(state.proxy, seen.proxy);
+    absorb(state.reads, seen.reads);
   }
   add(state.clock, operation, seen.count);
   state.has_learnt = true;
@@ -168,6 +184,7 @@ void Clocks::end(Agent operation) {
   AgentState& state = agents_[operation];
   state.clock = Clock{};
   state.proxy = Clock{};
+  state.reads = Clock{};
   free_.push_back(operation);
 }
 

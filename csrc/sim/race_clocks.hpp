@@ -1,5 +1,4 @@
 // Vector clocks of the race check: what each thread and asynchronous operation of a cluster has seen of the others.
-// others.
 #pragma once
 
 #include <cstdint>
@@ -72,6 +71,7 @@ struct Clock {
 struct AgentState {
   Clock clock;  // what it has seen of others
   Clock proxy;  // what of the writes through the generic proxy it knows to be visible to the asynchronous proxy
+  Clock reads;  // what it knows to be over, beyond `clock`, where it may not see what threads wrote
   Count count = 1;
   Count first = 1;   // the count at which its life began; before, its number was another operation's
   Agent thread = 0;  // itself, or the thread that issued it
@@ -87,6 +87,7 @@ class Clocks {
 
   void join(const Agent* agents, int count);
   void release(const void* cell, Agent agent);
+  void release_reads(const void* cell, Agent agent);
   void acquire(const void* cell, Agent agent);
   void forget(const void* cell) { cells_.erase(cell); }
   Agent fork(Agent issuer, bool is_async_proxy);
@@ -103,12 +104,16 @@ class Clocks {
     const AgentState& state = agents_[agent];
     return (other == agent && count >= state.first) || state.clock.of(other) >= count;
   }
+  // Whether that is over: enough to overwrite what was read, and for what an asynchronous operation wrote.
+  bool is_over(Agent agent, Agent other, Count count) const {
+    return is_ordered(agent, other, count) || agents_[agent].reads.of(other) >= count;
+  }
   // And, if it was a generic write, whether `agent`, of the asynchronous proxy, sees it.
   bool is_fenced(Agent agent, Agent other, Count count) const { return agents_[agent].proxy.of(other) >= count; }
 
  private:
   struct Cell {
-    Clock clock, proxy;
+    Clock clock, proxy, reads;
   };
   struct Remembered {
     SnapshotPointer one, other, both;

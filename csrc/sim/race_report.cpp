@@ -63,6 +63,9 @@ static std::string whom(const State& state, Agent thread, bool is_operation, int
 }
 
 static std::string missing_order(const State& state, const Finding& found, const Segment* earlier) {
+  if (found.kind == Finding::Kind::kNotFenced && !found.is_shared)
+    return "fence_async_proxy orders shared memory alone, and an operation of the asynchronous proxy sees no other "
+           "writes";
   if (found.kind == Finding::Kind::kNotFenced)
     return "no fence_async_proxy lies between them, and an operation of the asynchronous proxy sees no other writes";
   if (found.kind == Finding::Kind::kOtherCluster) return "blocks of a launch run in any order";

@@ -94,6 +94,12 @@ bool Shadow::is_ordered(Agent agent, Word word) const {
   return clocks_.is_ordered(agent, segment.agent, segment.count);
 }
 
+bool Shadow::is_over(Agent agent, Word word) const {
+  if (word < cluster_.segment) return false;
+  const Segment& segment = segments_[word - first_segment_];
+  return clocks_.is_over(agent, segment.agent, segment.count);
+}
+
 Page* Shadow::page_at(std::uintptr_t address) {
   const std::uintptr_t number = address / kPageBytes;
   Lately& lately = lately_[number % kPagesLately];
@@ -185,10 +191,13 @@ bool Shadow::check_writer(const Access& access, const Span& span, std::size_t at
     return fail(Finding::Kind::kUnwritten, access, span, at, 0, false);
   }
   if (writer == span.me) return true;
-  if (!is_ordered(access.agent, writer)) return fail(Finding::Kind::kUnordered, access, span, at, writer, true);
-  if (!span.is_shared || !clocks_[access.agent].is_async_proxy) return true;
-  const Segment& segment = segments_[writer - first_segment_];
-  if (segment.is_async_proxy != 0 || clocks_.is_fenced(access.agent, segment.agent, segment.count)) return true;
+  const Segment* segment = is_of_this_cluster(writer) ? &segments_[writer - first_segment_] : nullptr;
+  const bool is_by_engine = segment != nullptr && segment->is_async_proxy != 0;
+  if (!(is_by_engine ? is_over(access.agent, writer) : is_ordered(access.agent, writer)))
+    return fail(Finding::Kind::kUnordered, access, span, at, writer, true);
+  if (is_by_engine || !clocks_[access.agent].is_async_proxy) return true;
+  // The fence that kernels have is that of shared memory.
+  if (span.is_shared && clocks_.is_fenced(access.agent, segment->agent, segment->count)) return true;
   return fail(Finding::Kind::kNotFenced, access, span, at, writer, true);
 }
 
@@ -223,7 +232,7 @@ Word Shadow::first_unordered(Word readers, Agent agent) const {
     if (!is_of_this_cluster(readers)) return readers;
     const bool is_set = (readers & kSet) != 0;
     const Word segment = is_set ? set(readers).segment : readers;
-    if (!is_ordered(agent, segment)) return segment;
+    if (!is_over(agent, segment)) return segment;
     readers = is_set ? set(readers).before : 0;
   }
   return 0;

@@ -120,6 +120,7 @@ class Shadow {
   bool is_live(Word word, bool is_shared) const;
   bool is_of_this_cluster(Word word) const;
   bool is_ordered(Agent agent, Word segment) const;
+  bool is_over(Agent agent, Word segment) const;
   Word first_unordered(Word readers, Agent agent) const;  // 0: none
   Word add_reader(Word readers, Word me, Agent agent);
   Word find_readers(Word readers, Word me, Agent agent);

@@ -1,6 +1,7 @@
 // Kernels that use the copy engine wrongly, one mistake a name, and a ring of boxes that uses it well.
 #include <iterator>
 
+#include "atrous/prims/cluster.cuh"
 #include "atrous/prims/warp.cuh"
 #include "atrous/probes/tensor_tile.cuh"
 #include "test_kernels.hpp"
@@ -160,6 +161,117 @@ __global__ void test_tensor_ring(const __grid_constant__ RingArguments a) {
   if (threadIdx.x >= 32) drain_ring(a, b, stages, stages + kRingStages * a.probe.count);
 }
 
+// What a kernel with two boxes on one barrier may do wrong: size[0]. kExpectsLate is right.
+enum Slip {
+  kNoSlip,
+  kExpectsLate,   // the arrival that expects follows the copies
+  kExpectsOne,    // the bytes of one box
+  kArrivesFirst,  // arrives, and expects then
+  kTwoIssue,      // two warps do it all
+  kLanesIssue,    // each lane of a warp issues, one arrives
+  kFreshSource,   // loads what the block has just written to global memory
+  kReusesBarrier  // as data, without invalidate
+};
+
+__device__ void load_two(const RingArguments& a, prims::Barrier* barrier, unsigned char* tile, int slip) {
+  const int bytes = static_cast<int>(a.probe.count);
+  if (slip == kArrivesFirst) {
+    prims::arrive(barrier);
+    prims::expect_bytes(barrier, 2 * bytes);
+  } else if (slip != kExpectsLate && (slip != kLanesIssue || threadIdx.x == 0)) {
+    prims::arrive_expect(barrier, slip == kExpectsOne ? bytes : 2 * bytes);
+  }
+  for (int i = 0; i < 2; ++i) prims::load_tile(tile + i * bytes, &a.x_map, barrier, 0, i * a.probe.size[1]);
+  if (slip == kExpectsLate) prims::arrive_expect(barrier, 2 * bytes);
+}
+
+// y: [2 * count] uint8 = two boxes of x, size[1] rows each
+__global__ void test_tensor_pair(const __grid_constant__ RingArguments a) {
+  prims::Barrier* barrier = begin_probe_barrier();
+  unsigned char* tile = tile_at(0);
+  const int slip = a.probe.size[0];
+  const unsigned me = threadIdx.x;
+  if (slip == kFreshSource) {
+    auto* x = static_cast<unsigned char*>(const_cast<void*>(a.probe.x));
+    for (int64 i = me; i < 2 * a.probe.count; i += blockDim.x)
+      x[i] = static_cast<unsigned char>(x[i] + a.probe.size[3]);
+    prims::fence_async_proxy();
+    prims::sync_block();
+  }
+  if (me == 0 || (slip == kTwoIssue && me == 32) || (slip == kLanesIssue && me < 32)) load_two(a, barrier, tile, slip);
+  prims::wait(barrier, 0);
+  for (int64 i = me; i < 2 * a.probe.count; i += blockDim.x) static_cast<unsigned char*>(a.probe.y)[i] = tile[i];
+  prims::sync_block();
+  if (slip == kReusesBarrier && me == 0) barrier->state = 7;
+}
+
+// What a kernel that stores a box and then reuses it may do wrong: size[0].
+enum StoreSlip { kNoStoreSlip, kNoFence, kNoCommit, kOtherWaits, kNoWaitForReads };
+
+// y: [size[1], row] = 1, 2 ... by a box of `count` bytes
+__global__ void test_tensor_out(const __grid_constant__ RingArguments a) {
+  unsigned char* tile = tile_at(0);
+  const int slip = a.probe.size[0];
+  const unsigned me = threadIdx.x;
+  for (int64 i = me; i < a.probe.count; i += blockDim.x) tile[i] = static_cast<unsigned char>(i + 1);
+  if (slip != kNoFence) prims::fence_async_proxy();
+  prims::sync_block();
+  if (me == 0) {
+    prims::store_tile(&a.y_map, tile, 0, 0);
+    if (slip != kNoCommit) prims::commit_stores();
+  }
+  if (slip != kNoWaitForReads && me == (slip == kOtherWaits ? 32u : 0u)) prims::wait_store_reads<0>();
+  prims::sync_block();
+  for (int64 i = me; i < a.probe.count; i += blockDim.x) tile[i] = 0;
+  if (me == 0) prims::wait_stores<0>();
+}
+
+// What a cluster of two may do wrong: size[0].
+enum ClusterSlip {
+  kNoClusterSlip,
+  kNoStart,       // no meeting after the barriers' initialisation
+  kOwnOnly,       // the issuer reuses the box when its own block has read it
+  kLightArrival,  // what block 1 wrote into block 0 is told by arrive_remote_after_reads
+  kLightWait      // and waited for by wait
+};
+
+// y: [2, 2, count] uint8 = two boxes of x, each to both blocks; but the first byte = size[2], by way of block 1
+__global__ void test_tensor_cluster(const __grid_constant__ RingArguments a) {
+  auto& b = prims::shared<RingBarriers>();
+  unsigned char* tile = tile_at(0);
+  const int slip = a.probe.size[0], rank = prims::cluster_rank();
+  const int64 count = a.probe.count;
+  const bool leads = threadIdx.x == 0;
+  if (leads) {
+    prims::init_barrier(&b.full[0], 1);
+    prims::init_barrier(&b.empty[0], 2);
+    prims::init_barrier(&b.full[1], 1);
+    prims::fence_barrier_init();
+  }
+  prims::sync_block();
+  if (slip != kNoStart) prims::sync_cluster();
+  for (int i = 0; i < 2; ++i) {
+    if (leads) prims::arrive_expect(&b.full[0], static_cast<int>(count));
+    if (leads && rank == 0) {
+      if (i > 0 && slip != kOwnOnly) prims::wait(&b.empty[0], 0);
+      prims::load_tile_multicast(tile, &a.x_map, &b.full[0], 0, i * a.probe.size[1], 3);
+    }
+    prims::wait(&b.full[0], i);
+    show_tile(a.probe, tile, (2 * i + rank) * count);
+    prims::sync_block();
+    if (leads && i == 0) prims::arrive_remote_after_reads(&b.empty[0], 0);
+  }
+  if (leads && rank == 1) {
+    *prims::map_shared(tile + count, 0) = static_cast<unsigned char>(a.probe.size[2]);
+    slip == kLightArrival ? prims::arrive_remote_after_reads(&b.full[1], 0) : prims::arrive_remote(&b.full[1], 0);
+  }
+  if (leads && rank == 0) {
+    slip == kLightWait ? prims::wait(&b.full[1], 0) : prims::wait_remote(&b.full[1], 0);
+    static_cast<unsigned char*>(a.probe.y)[0] = tile[count];
+  }
+  prims::sync_cluster();
+}
+
 }  // namespace
 
 void add_test_kernels_tensor_copy(std::vector<KernelEntry>& entries) {
@@ -184,6 +296,9 @@ void add_test_kernels_tensor_copy(std::vector<KernelEntry>& entries) {
       ATROUS_KERNEL(test_tensor_copy<Mistake::kOddRunDestination>),
       ATROUS_KERNEL(test_tensor_copy<Mistake::kSharedRunSource>),
       ATROUS_KERNEL(test_tensor_ring),
+      ATROUS_KERNEL(test_tensor_pair),
+      ATROUS_KERNEL(test_tensor_out),
+      ATROUS_KERNEL(test_tensor_cluster),
   };
   entries.insert(entries.end(), std::begin(own), std::end(own));
 }
