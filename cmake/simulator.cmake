@@ -38,11 +38,11 @@ set(ATROUS_SIM_SOURCES
   csrc/sim/test_kernels_machine.cpp
   csrc/sim/test_kernels_tensor_copy.cpp
   csrc/sim/test_kernels_race.cpp
+  csrc/sim/test_kernels_race_cluster.cpp
   csrc/sim/tsan_hooks.cpp
   csrc/sim/waits.cpp
   csrc/sim/warpgroup.cpp
   csrc/sim/test_kernels_wgmma.cpp
-  csrc/sim/waits.cpp
   csrc/sim/wgmma.cpp
   csrc/sim/wgmma_state.cpp
 )

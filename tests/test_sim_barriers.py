@@ -100,11 +100,11 @@ def expected_of(probe, given):
 
 
 @pytest.mark.parametrize("probe", async_copy.PROBES + mbarrier.PROBES, ids=lambda probe: probe.name)
-def test_probes_in_every_schedule(probe, record_property):
+def test_probes_in_every_schedule(probe, record_property, monkeypatch):
     given = probe.draw(0)
     expected = expected_of(probe, given)
     for word, seed, landing in SCHEDULES:
-        sim.set_schedule(word, seed, landing)
+        monkeypatch.setenv("ATROUS_SIM_SCHEDULE", f"{word}:{seed}:{landing}")
         np.testing.assert_array_equal(conformance.run_probe(probe, "simulated", 0), expected, err_msg=f"{word}:{seed}:{landing}")
     record_property("probe_schedules", len(SCHEDULES))
 

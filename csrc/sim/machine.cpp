@@ -225,7 +225,11 @@ void Machine::retire_block(Block& block) {
                 place_of(flight->operation.site) + " is in flight to or from its shared memory");
   const std::string damage = shared_.damage(block.rank);
   if (!damage.empty()) return stop(where(&block, nullptr) + damage);
-  if (blocks_.size() > 1) shared_.retire(block.rank);
+  if (blocks_.size() == 1) return;
+  shared_.for_each_object([&](const SharedMemory::Object& object) {
+    race::retire(block.rank, shared_.window(block.rank) + object.start, object.bytes);
+  });
+  shared_.retire(block.rank);
 }
 
 void Machine::push_ready(Thread* thread) {

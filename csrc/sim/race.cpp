@@ -4,6 +4,7 @@
 #include "race.hpp"
 
 #include <cstring>
+#include <numeric>
 
 #include "race_state.hpp"
 #include "services.hpp"
@@ -54,6 +55,14 @@ void add_stacks(const void* low, std::size_t bytes) {
 
 void set_shared(const void* low, std::size_t bytes) {
   own().shadow.set_shared(reinterpret_cast<std::uintptr_t>(low), bytes);
+}
+
+void retire(int rank, const void* low, std::size_t bytes) {
+  State& now = *state;
+  std::vector<Agent> agents(static_cast<std::size_t>(now.threads_of_block));
+  std::iota(agents.begin(), agents.end(), rank * now.threads_of_block);
+  now.clocks.join(agents.data(), now.threads_of_block);
+  if (!now.shadow.retire({agents.front(), agents.back()}, reinterpret_cast<std::uintptr_t>(low), bytes)) report(now);
 }
 
 void join(const Agent* agents, int count) { state->clocks.join(agents, count); }

@@ -30,6 +30,10 @@ void add_stacks(const void* low, std::size_t bytes);
 // The shared memory of all blocks of the cluster, from the machine ahead of begin_cluster.
 void set_shared(const void* low, std::size_t bytes);
 
+// Block `rank` of the cluster has exited: from here on no access to these bytes of its shared memory is right, and none
+// that a thread of another block has made may be without an order that puts it first.
+void retire(int rank, const void* low, std::size_t bytes);
+
 // Everything that `agents` did comes before everything that they will do: a barrier among them.
 void join(const Agent* agents, int count);
 
@@ -67,6 +71,7 @@ inline Agent self() { return 0; }
 inline void set_self(Agent) {}
 inline void add_stacks(const void*, std::size_t) {}
 inline void set_shared(const void*, std::size_t) {}
+inline void retire(int, const void*, std::size_t) {}
 inline void join(const Agent*, int) {}
 inline void release(const void*, Agent) {}
 inline void release_reads(const void*, Agent) {}

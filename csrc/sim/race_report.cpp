@@ -70,8 +70,10 @@ static std::string missing_order(const State& state, const Finding& found, const
     return "no fence_async_proxy lies between them, and an operation of the asynchronous proxy sees no other writes";
   if (found.kind == Finding::Kind::kOtherCluster) return "blocks of a launch run in any order";
   if (earlier == nullptr) return "";
-  if (earlier->is_operation != 0) return "nothing has waited for that operation";
   const Agent now = state.thread_of(found.now.agent);
+  // What a thread did before it issued an operation comes before that.
+  const bool is_later = state.is_operation(found.now.agent) && earlier->thread == now;
+  if (earlier->is_operation != 0 || is_later) return "nothing has waited for that operation";
   const int threads = state.threads_of_block;
   if (earlier->thread / threads != now / threads) return "no barrier of the cluster orders them";
   if (earlier->thread % threads / 32 == now % threads / 32) return "neither sync_warp nor a barrier orders them";
@@ -95,11 +97,18 @@ static std::string what(const State& state, const Finding& found) {
 static std::string describe(const State& state, const Finding& found) {
   const std::string text = what(state, found);
   const Agent agent = found.now.agent;
+  if (found.kind == Finding::Kind::kMayExit)
+    return "it exits while " + whom(state, agent, false, state.first_block) +
+           (found.now.is_write ? " writes" : " reads") + at(state, found.now.place) + " " + text +
+           "; no barrier of the cluster orders them";
   const bool is_operation = state.is_operation(agent);
   const std::string now = whom(state, state.thread_of(agent), is_operation, state.first_block);
   const std::string place = at(state, found.now.place);
   if (found.kind == Finding::Kind::kUnwritten)
     return now + " reads shared memory that nobody wrote, " + text + "," + place;
+  if (found.kind == Finding::Kind::kExited)
+    return now + (found.now.is_write ? " writes" : " reads") + place + " " + text +
+           ", which has exited; expected a barrier of the cluster ahead of its exit";
   const Segment* earlier = state.shadow.segment(found.earlier);
   const int block = state.shadow.first_block_of(found.earlier);
   const std::string other = earlier == nullptr ? "a thread of block " + std::to_string(block)

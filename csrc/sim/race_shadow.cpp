@@ -12,6 +12,13 @@ static constexpr std::size_t kPagesLately = 256;
 static constexpr std::size_t kMostSegments = 1u << 22;
 static constexpr Word kLastNumber = 0x60000000u;  // a launch after it begins anew
 
+// The end of the bytes from `at` on that remember the same.
+static std::size_t end_of_run(const Page& page, std::size_t at, std::size_t end) {
+  std::size_t i = at + 1;
+  while (i < end && page.writer[i] == page.writer[at] && page.reader[i] == page.reader[at]) ++i;
+  return i;
+}
+
 Shadow::Shadow(Clocks& clocks) : clocks_(clocks), lately_(kPagesLately), added_(kMemos), made_(kMemos) {}
 
 void Shadow::begin_launch() {
@@ -40,6 +47,7 @@ void Shadow::begin_cluster(int first_block) {
   cluster_ = {first_block, first_segment_ + static_cast<Word>(segments_.size()),
               first_set_ + static_cast<Word>(sets_.size())};
   clusters_.push_back(cluster_);
+  retired_.clear();
 }
 
 void Shadow::add_stacks(std::uintptr_t low, std::size_t bytes) {
@@ -100,6 +108,44 @@ bool Shadow::is_over(Agent agent, Word word) const {
   return clocks_.is_over(agent, segment.agent, segment.count);
 }
 
+// Whether a thread of another block did this, and nothing puts it ahead of the end of `block`.
+bool Shadow::is_foreign(Word segment, Threads block) const {
+  const Segment& found = segments_[segment - first_segment_];
+  const bool is_own = block.first <= found.thread && found.thread <= block.last;
+  return found.is_operation == 0 && !is_own && !is_ordered(block.last, segment);
+}
+
+Word Shadow::foreign_reader(Word readers, Threads block) const {
+  while (readers != 0) {
+    const bool is_set = (readers & kSet) != 0;
+    const Word segment = is_set ? set(readers).segment : readers;
+    if (is_foreign(segment, block)) return segment;
+    readers = is_set ? set(readers).before : 0;
+  }
+  return 0;
+}
+
+bool Shadow::retire(Threads block, std::uintptr_t low, std::size_t bytes) {
+  const std::uintptr_t end = low + bytes;
+  for (std::uintptr_t address = low; address < end;) {
+    const Page& page = *page_at(address);
+    const std::size_t at = address % kPageBytes;
+    const Word writer = page.writer[at], readers = page.reader[at];
+    const bool is_write = is_live(writer, true) && is_foreign(writer, block);
+    const Word found = is_write ? writer : is_live(readers, true) ? foreign_reader(readers, block) : 0;
+    if (found != 0) {
+      const bool is_last = is_write || (readers & kSet) == 0 || set(readers).segment == found;
+      const Place place = is_write ? page.writer_place[at] : is_last ? page.reader_place[at] : 0;
+      const Agent thread = segments_[found - first_segment_].thread;
+      found_ = {Finding::Kind::kMayExit, address, 1, true, {is_write, thread, place}};
+      return false;
+    }
+    address += end_of_run(page, at, std::min(kPageBytes, at + (end - address))) - at;
+  }
+  retired_.push_back({low, bytes});
+  return true;
+}
+
 Page* Shadow::page_at(std::uintptr_t address) {
   const std::uintptr_t number = address / kPageBytes;
   Lately& lately = lately_[number % kPagesLately];
@@ -118,6 +164,11 @@ bool Shadow::access_further(const Access& access, std::uintptr_t address, std::s
     if (address - range.low >= range.bytes) continue;
     stack_ = range;
     return true;
+  }
+  for (const Range& range : retired_) {
+    if (address - range.low >= range.bytes) continue;
+    found_ = {Finding::Kind::kExited, address, bytes, true, access};
+    return false;
   }
   const Word me = segment_of(access.agent);
   while (bytes != 0) {
@@ -140,13 +191,6 @@ static bool all_are(const Word* words, std::size_t count, Word word) {
     if (words[i] != word) return false;
   }
   return true;
-}
-
-// The end of the bytes from `at` on that remember the same.
-static std::size_t end_of_run(const Page& page, std::size_t at, std::size_t end) {
-  std::size_t i = at + 1;
-  while (i < end && page.writer[i] == page.writer[at] && page.reader[i] == page.reader[at]) ++i;
-  return i;
 }
 
 bool Shadow::read(const Access& access, const Span& span) {

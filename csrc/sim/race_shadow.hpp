@@ -49,9 +49,16 @@ struct Access {
   Place place = 0;
 };
 
-// Two accesses that nothing orders, or a read of shared memory that nobody wrote.
+// The threads of a block.
+struct Threads {
+  Agent first;
+  Agent last;
+};
+
+// Two accesses that nothing orders, a read of shared memory that nobody wrote, or an access to that of a block that has
+// exited, or may have: of these the block is the one whose memory it is.
 struct Finding {
-  enum class Kind { kUnordered, kOtherCluster, kNotFenced, kUnwritten };
+  enum class Kind { kUnordered, kOtherCluster, kNotFenced, kUnwritten, kExited, kMayExit };
   Kind kind = Kind::kUnordered;
   std::uintptr_t address = 0;
   std::size_t bytes = 0;
@@ -70,6 +77,9 @@ class Shadow {
   void begin_cluster(int first_block);
   void set_shared(std::uintptr_t low, std::size_t bytes) { shared_low_ = low, shared_bytes_ = bytes; }
   void add_stacks(std::uintptr_t low, std::size_t bytes);
+
+  // Of a block that exits; false if a thread of another block has accessed these bytes and nothing puts that first.
+  bool retire(Threads block, std::uintptr_t low, std::size_t bytes);
 
   // False if the access is a finding, which `found` then holds.
   bool access(const Access& access, std::uintptr_t address, std::size_t bytes) {
@@ -97,6 +107,8 @@ class Shadow {
     bool is_shared;
     Word me;
   };
+  bool is_foreign(Word segment, Threads block) const;
+  Word foreign_reader(Word readers, Threads block) const;  // 0: none
   struct Memo {
     std::uint64_t key = 0;
     Word word = 0;
@@ -129,7 +141,8 @@ class Shadow {
 
   Clocks& clocks_;
   std::vector<Range> stacks_;
-  Range stack_;  // the one last asked for
+  Range stack_;                 // the one last asked for
+  std::vector<Range> retired_;  // shared memory of blocks that have exited
   std::uintptr_t shared_low_ = 0;
   std::size_t shared_bytes_ = 0;
 

@@ -42,6 +42,11 @@ class SharedMemory {
   // The object that holds all `bytes` from `offset` on, or null.
   const Object* object_at(std::size_t offset, std::size_t bytes) const;
 
+  template <class Act>
+  void for_each_object(Act act) const {
+    for (const Object& object : objects_) act(object);
+  }
+
   // "dynamic shared memory (100 bytes)", "the static shared atrous::Tile (4096 bytes)"
   static std::string describe(const Object& object);
 
