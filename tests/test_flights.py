@@ -123,11 +123,12 @@ def test_polls_without_end_are_a_deadlock(word, seed, landing):
 
 
 @every_landing
-@pytest.mark.parametrize("queue", ["copy", "matrix"])
-def test_groups_land_when_their_owner_exits(queue, word, seed, landing):
+def test_copies_land_when_their_owner_exits_and_sums_may_not(word, seed, landing):
     sim.set_schedule(word, seed, landing)
-    y = run("test_flight_at_exit", block=(1, 1, 1), types=(QUEUES[queue], 0), x=np.array([7], np.int32), y=np.zeros(1, np.int32))
-    assert y[0] == 7
+    how = {"block": (1, 1, 1), "x": np.array([7], np.int32), "y": np.zeros(1, np.int32)}
+    assert run("test_flight_at_exit", types=(QUEUES["copy"], 0), **how)[0] == 7
+    message = said("test_flight_at_exit", types=(QUEUES["matrix"], 0), **how)
+    assert "thread (0, 0, 0): it exits and has not waited for the copy at test_kernels_flights.cpp:" in message
 
 
 #: mode, cluster, what is said

@@ -337,6 +337,16 @@ std::string Machine::where(const Block* block, const Thread* thread) const {
 
 void Machine::stop(const std::string& what) { failure_ = std::make_exception_ptr(SimulatorError(what + ".")); }
 
+void Machine::abandon(const std::string& what) {
+  try {
+    fail(what);
+  } catch (...) {
+    failure_ = std::current_exception();
+  }
+  switch_context(current_->worker->context, launcher_);
+  __builtin_unreachable();
+}
+
 void Machine::fail(const std::string& what) const {
   const Flight* flight = flights_.acting();
   if (flight == nullptr) throw SimulatorError(where(current_->block, current_) + what + ".");

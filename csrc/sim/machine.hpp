@@ -37,6 +37,8 @@ class Machine {
   unsigned char* dynamic_memory();
   void at_block_exit(void (*check)(int rank));
   [[noreturn]] void fail(const std::string& what) const;
+  // The same from where the compiler expects no exception: the thread stays where it stands, and the launch ends.
+  [[noreturn]] void abandon(const std::string& what);
 
   const Thread& current() const { return *current_; }
   int block_threads() const { return block_threads_; }

@@ -124,6 +124,8 @@ void report(const State& state) {
   fail("%s", describe(state, found).c_str());
 }
 
+void report_from_hook(const State& state) { active->abandon(describe(state, state.shadow.found())); }
+
 }  // namespace atrous::sim::race
 
 #endif

@@ -109,17 +109,18 @@ bool Shadow::is_over(Agent agent, Word word) const {
 }
 
 // Whether a thread of another block did this, and nothing puts it ahead of the end of `block`.
-bool Shadow::is_foreign(Word segment, Threads block) const {
+bool Shadow::is_foreign(Word segment, Threads block, bool is_write) const {
   const Segment& found = segments_[segment - first_segment_];
   const bool is_own = block.first <= found.thread && found.thread <= block.last;
-  return found.is_operation == 0 && !is_own && !is_ordered(block.last, segment);
+  if (found.is_operation != 0 || is_own) return false;
+  return is_write ? !is_ordered(block.last, segment) : !is_over(block.last, segment);
 }
 
 Word Shadow::foreign_reader(Word readers, Threads block) const {
   while (readers != 0) {
     const bool is_set = (readers & kSet) != 0;
     const Word segment = is_set ? set(readers).segment : readers;
-    if (is_foreign(segment, block)) return segment;
+    if (is_foreign(segment, block, false)) return segment;
     readers = is_set ? set(readers).before : 0;
   }
   return 0;
@@ -131,7 +132,7 @@ bool Shadow::retire(Threads block, std::uintptr_t low, std::size_t bytes) {
     const Page& page = *page_at(address);
     const std::size_t at = address % kPageBytes;
     const Word writer = page.writer[at], readers = page.reader[at];
-    const bool is_write = is_live(writer, true) && is_foreign(writer, block);
+    const bool is_write = is_live(writer, true) && is_foreign(writer, block, true);
     const Word found = is_write ? writer : is_live(readers, true) ? foreign_reader(readers, block) : 0;
     if (found != 0) {
       const bool is_last = is_write || (readers & kSet) == 0 || set(readers).segment == found;

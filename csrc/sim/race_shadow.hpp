@@ -107,7 +107,7 @@ class Shadow {
     bool is_shared;
     Word me;
   };
-  bool is_foreign(Word segment, Threads block) const;
+  bool is_foreign(Word segment, Threads block, bool is_write) const;
   Word foreign_reader(Word readers, Threads block) const;  // 0: none
   struct Memo {
     std::uint64_t key = 0;

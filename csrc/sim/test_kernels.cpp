@@ -77,7 +77,7 @@ __global__ void test_forgotten_barrier(const __grid_constant__ TestArguments a) 
 
 // y: [1] int32: the block that wrote last
 __global__ void test_last_block(const __grid_constant__ TestArguments a) {
-  static_cast<int*>(a.y)[0] = static_cast<int>(blockIdx.x);
+  if (threadIdx.x == 0) static_cast<int*>(a.y)[0] = static_cast<int>(blockIdx.x);
 }
 
 // x: [threads] int64; y: [5, threads] int64

@@ -1,4 +1,5 @@
 // Kernels that misuse ldmatrix, stmatrix and mma.
+#include "atrous/prims/warp.cuh"
 #include "atrous/probes/matrix.cuh"
 #include "test_kernels.hpp"
 
@@ -11,6 +12,8 @@ __device__ __forceinline__ uint8* test_row(const ProbeArguments& a) {
   ProbeRows& rows = prims::shared<ProbeRows>();
   const int lane = static_cast<int>(threadIdx.x) % 32;
   uint8* row = rows.byte[lane];
+  memset(row, 0, sizeof rows.byte[lane]);
+  prims::sync_warp();
   if (lane != a.size[0]) return row;
   return a.size[2] != 0 ? static_cast<uint8*>(a.y) : row + a.size[1];
 }
