@@ -116,6 +116,7 @@ TensorMap encode_tensor_map(const TensorMapRequest& request, std::uint64_t addre
   std::copy_n(request.strides, kTensorMapRank - 1, strides);
   std::copy_n(request.box, kTensorMapRank, box);
   std::copy_n(request.element_strides, kTensorMapRank, steps);
+  // The manual lists the corners as {D, H, W}; CUTLASS passes the one of w first, beside dimension 1, and so does this.
   const CUresult status =
       request.kind == static_cast<int>(TensorMapKind::kIm2col)
           ? encode_im2col(&target, type, rank, tensor, sizes, strides, request.lower_corner, request.upper_corner,

@@ -283,3 +283,11 @@ def test_a_long_function_is_seen():
     body = "int f(int x) {\n" + "  x += 1;\n" * FUNCTION_LINES + "}\n"
     assert [lines for _, lines in cpp_functions(body)] == [FUNCTION_LINES + 2]
     assert [lines for _, lines in cpp_functions("struct A {\n  void f() {\n    g();\n  }\n};\n")] == [3]
+
+
+def test_every_kernel_takes_its_argument_in_place():
+    """Without __grid_constant__ the address of a tensor map in the argument is that of a local copy, which no copy engine reads."""
+    heads = [(path, head) for path in CPP_FILES for head in re.findall(r"__global__[^;{#]*?\([^;{#]*\{", path.read_text(encoding="utf-8"))]
+    assert len(heads) > 50
+    wrong = [f"{name(path)}: {head}" for path, head in heads if "const __grid_constant__" not in head]
+    assert not wrong, wrong

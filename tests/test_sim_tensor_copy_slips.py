@@ -45,10 +45,23 @@ PLAIN = {
     ("test_tensor_cluster", "kOwnOnly"): {"value"},
     ("test_tensor_cluster", "kLightArrival"): set(),
     ("test_tensor_cluster", "kLightWait"): set(),
+    ("test_tensor_remote", "kFencesHere"): set(),
+    ("test_tensor_remote", "kFencesThere"): set(),
 }  # fmt: skip
-RIGHT = {"kNoSlip", "kExpectsLate", "kNoStoreSlip", "kNoClusterSlip"}
+RIGHT = {"kNoSlip", "kExpectsLate", "kNoStoreSlip", "kNoClusterSlip", "kFencesHere"}
 #: what no schedule may hide from the race check
-IN_EVERY_SCHEDULE = {"kFreshSource", "kReusesBarrier", "kNoFence", "kNoWaitForReads", "kOtherWaits", "kNoStart", "kOwnOnly", "kLightArrival", "kLightWait"}
+IN_EVERY_SCHEDULE = {
+    "kFreshSource",
+    "kReusesBarrier",
+    "kNoFence",
+    "kNoWaitForReads",
+    "kOtherWaits",
+    "kNoStart",
+    "kOwnOnly",
+    "kLightArrival",
+    "kLightWait",
+    "kFencesThere",
+}
 
 
 def outcome(kernel, slip):
@@ -57,14 +70,14 @@ def outcome(kernel, slip):
     x = aligned((4 * ROWS, COLUMNS), "uint8")
     x[:] = np.random.default_rng(5).integers(1, 200, x.shape)
     boxes = x[: 2 * ROWS].reshape(2, COUNT).copy()
-    if kernel == "test_tensor_out":
-        y, expected, cluster = aligned((ROWS, COLUMNS), "uint8"), (np.arange(COUNT) + 1).astype(np.uint8), 1
+    if kernel in ("test_tensor_out", "test_tensor_remote"):
+        y, expected, cluster = aligned((ROWS, COLUMNS), "uint8"), (np.arange(COUNT) + 1).astype(np.uint8), 1 + (kernel == "test_tensor_remote")
     elif kernel == "test_tensor_pair":
         y, expected, cluster = aligned((2, COUNT), "uint8"), boxes.reshape(-1), 1
     else:
         y, expected, cluster = aligned((4, COUNT), "uint8"), np.repeat(boxes, 2, axis=0).reshape(-1), 2
         expected[0] = 222
-    of_y = y if kernel == "test_tensor_out" else x
+    of_y = x if kernel in ("test_tensor_pair", "test_tensor_cluster") else y
     maps = [map_of(x, "x", box=(COLUMNS, ROWS)), map_of(of_y, "y" if of_y is y else "x", offset=MAP_AT + 128, box=(COLUMNS, ROWS))]
     try:
         run(kernel, x=x, y=y, maps=maps, size=[number, ROWS, 222], count=COUNT, shared=2 * COUNT, cluster=cluster)

@@ -39,7 +39,7 @@ void begin_cluster(int threads, int first_block) {
   state->self = -1;
   state->first_block = first_block;
   state->threads_of_block = thread_count();
-  state->clocks.begin(threads);
+  state->clocks.begin(threads, state->threads_of_block);
   state->shadow.begin_cluster(first_block);
 }
 

@@ -21,8 +21,9 @@ static void raise_to(std::vector<Count>& counts, Agent agent, Count count) {
   counts[agent] = std::max(counts[agent], count);
 }
 
-void Clocks::begin(int threads) {
+void Clocks::begin(int threads, int threads_of_block) {
   threads_ = threads;
+  threads_of_block_ = threads_of_block;
   agents_.assign(static_cast<std::size_t>(threads), AgentState{});
   for (int i = 0; i < threads; ++i) agents_[i].thread = i;
   free_.clear();
@@ -116,7 +117,8 @@ void Clocks::release(const void* cell, Agent agent) {
   Cell& to = cells_[cell];
   absorb(to.clock, state.clock);
   add(to.clock, agent, state.count);
-  absorb(to.proxy, state.proxy);
+  if (to.proxies.empty()) to.proxies.resize(static_cast<std::size_t>(threads_ / threads_of_block_));
+  absorb(to.proxies[block_of(state)], state.proxy);
   absorb(to.reads, state.reads);
   start_stretch(state);
 }
@@ -135,7 +137,8 @@ void Clocks::acquire(const void* cell, Agent agent) {
   if (found == cells_.end()) return;
   AgentState& state = agents_[agent];
   absorb(state.clock, found->second.clock);
-  absorb(state.proxy, found->second.proxy);
+  const std::vector<Clock>& proxies = found->second.proxies;
+  if (!proxies.empty()) absorb(state.proxy, proxies[block_of(state)]);
   absorb(state.reads, found->second.reads);
   state.has_learnt = true;
   start_stretch(state);

@@ -83,7 +83,7 @@ struct AgentState {
 
 class Clocks {
  public:
-  void begin(int threads);
+  void begin(int threads, int threads_of_block);
 
   void join(const Agent* agents, int count);
   void release(const void* cell, Agent agent);
@@ -112,8 +112,10 @@ class Clocks {
   bool is_fenced(Agent agent, Agent other, Count count) const { return agents_[agent].proxy.of(other) >= count; }
 
  private:
+  // A fence of the proxies counts in the block that executed it: a block learns of none in another.
   struct Cell {
-    Clock clock, proxy, reads;
+    Clock clock, reads;
+    std::vector<Clock> proxies;  // by block of the cluster
   };
   struct Remembered {
     SnapshotPointer one, other, both;
@@ -126,7 +128,12 @@ class Clocks {
   void absorb(Clock& clock, const Clock& other);
   void add(Clock& clock, Agent agent, Count count);
 
+  std::size_t block_of(const AgentState& state) const {
+    return static_cast<std::size_t>(state.thread / threads_of_block_);
+  }
+
   int threads_ = 0;
+  int threads_of_block_ = 1;
   std::vector<AgentState> agents_;
   std::vector<Agent> free_;  // numbers of operations that have ended
   std::unordered_map<const void*, Cell> cells_;

@@ -272,6 +272,27 @@ __global__ void test_tensor_cluster(const __grid_constant__ RingArguments a) {
   prims::sync_cluster();
 }
 
+// Who fences before a block stores what the other one wrote into its box: size[0].
+enum RemoteSlip { kFencesHere, kFencesThere };
+
+// y: [size[1], row] = 1, 2 ... from block 1 by a box of block 0
+__global__ void test_tensor_remote(const __grid_constant__ RingArguments a) {
+  unsigned char* tile = tile_at(0);
+  const int rank = prims::cluster_rank();
+  prims::sync_cluster();
+  if (rank == 1) {
+    unsigned char* there = prims::map_shared(tile, 0);
+    for (int64 i = threadIdx.x; i < a.probe.count; i += blockDim.x) there[i] = static_cast<unsigned char>(i + 1);
+    if (a.probe.size[0] == kFencesThere) prims::fence_async_proxy();
+  }
+  prims::sync_cluster();
+  if (rank != 0 || threadIdx.x != 0) return;
+  if (a.probe.size[0] == kFencesHere) prims::fence_async_proxy();
+  prims::store_tile(&a.y_map, tile, 0, 0);
+  prims::commit_stores();
+  prims::wait_stores<0>();
+}
+
 }  // namespace
 
 void add_test_kernels_tensor_copy(std::vector<KernelEntry>& entries) {
@@ -299,6 +320,7 @@ void add_test_kernels_tensor_copy(std::vector<KernelEntry>& entries) {
       ATROUS_KERNEL(test_tensor_pair),
       ATROUS_KERNEL(test_tensor_out),
       ATROUS_KERNEL(test_tensor_cluster),
+      ATROUS_KERNEL(test_tensor_remote),
   };
   entries.insert(entries.end(), std::begin(own), std::end(own));
 }

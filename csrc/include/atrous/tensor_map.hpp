@@ -1,5 +1,4 @@
 // Tensor maps: the 128 opaque bytes that a kernel hands to the copy engine, and the request that they encode.
-// from.
 #pragma once
 
 #include "atrous/problem.hpp"

@@ -7,7 +7,8 @@ namespace atrous::prims {
 
 // store_tile(map, source, c0, c1 ...): the box at `source`, a multiple of 128, goes to these coordinates; what would
 // fall outside the tensor is not written. Threads that wrote the box call fence_async_proxy() and meet at a barrier
-// first.
+// first. Where another block of the cluster wrote into the box, a thread of the storing block calls fence_async_proxy()
+// after their meeting: a fence counts in the block that executes it.
 
 #ifdef ATROUS_SIMULATED
 
