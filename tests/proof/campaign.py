@@ -7,6 +7,7 @@ import datetime
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -71,9 +72,11 @@ def finish(process: Any, out: Path, note: Path, words: Path) -> dict[str, Any]:
         return dict(json.loads(out.read_text()))
     seed = int(note.read_text() or -1) if note.exists() else -1
     case = str(random_problem(seed)) if seed >= 0 else "none"
+    code = process.returncode
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
     last = words.read_text(errors="replace").splitlines()[-LAST_LINES:]
-    rerun = f"atrous verify --engine simulated --case {case} --seed {seed}"
-    dead = Ledger(failures=[{"case": case, "seed": seed, "what": f"a worker ended with {process.returncode}: " + "\n".join(last), "rerun": rerun}])
+    rerun = f"atrous verify --engine simulated --case {case} --seed {seed}" if seed >= 0 else "the campaign: it drew no problem"
+    dead = Ledger(failures=[{"case": case, "seed": seed, "what": "\n".join((f"a worker {how}", *last)), "rerun": rerun}])
     return {"ledger": dead.whole(), "random": 0, "missing": []}
 
 
