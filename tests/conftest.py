@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import json
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -42,7 +44,7 @@ def door(engine):
     return Reference() if engine == "reference" else Public(engine)
 
 
-#: counted by test_kernels.py -> what the last lines of a run call it
+#: what tests count with record_property -> what the last lines of a run call it
 COUNTED = {
     "simulated_exact": "problems bit-exact on the simulator",
     "simulated_launches_exact": "kernel runs of them, between red zones",
@@ -52,21 +54,29 @@ COUNTED = {
     "batch_invariant": "batch sizes that gave every image the bits that it has alone",
     "injected_faults": "faults injected, each told, with nothing left behind",
     "conformance_outputs": "outputs recorded on GPUs, replayed",
+    "bad_calls": "bad calls refused in a typed sentence, nothing launched",
 }
 
 
-def pytest_terminal_summary(terminalreporter):
-    """Print what the run proved, in figures."""
-    totals = dict.fromkeys(COUNTED, 0)
-    worst = 0.0
+def pytest_addoption(parser):
+    parser.addoption("--figures", metavar="FILE", help="write what the tests counted to FILE, as JSON")
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """Print what the run proved, in figures; counts add up over tests, of a figure called worst_... the largest stays."""
+    totals = {}
     for report in terminalreporter.stats.get("passed", []):
         for name, value in report.user_properties:
-            if name in totals:
-                totals[name] += value
-            elif name == "worst_ratio":
-                worst = max(worst, value)
-    if any(totals.values()):
+            if isinstance(value, (int, float)):
+                totals[name] = max(totals.get(name, value), value) if name.startswith("worst_") else totals.get(name, 0) + value
+    if path := config.getoption("--figures"):
+        failed = sum(len(terminalreporter.stats.get(word, [])) for word in ("failed", "error"))
+        totals.update({"tests_" + word: len(terminalreporter.stats.get(word, [])) for word in ("passed", "skipped")}, tests_failed=failed)
+        Path(path).write_text(json.dumps(totals, indent=1) + "\n")
+    if any(name in totals for name in COUNTED):
         terminalreporter.section("proved without a GPU")
         for name, text in COUNTED.items():
-            terminalreporter.write_line(f"{totals[name]:8,} {text}")
-        terminalreporter.write_line(f"{worst:8.3f} worst error, in units of the a priori bound")
+            if name in totals:
+                terminalreporter.write_line(f"{totals[name]:8,} {text}")
+        if "worst_ratio" in totals:
+            terminalreporter.write_line(f"{totals['worst_ratio']:8.3f} worst error, in units of the a priori bound")

@@ -75,10 +75,11 @@ def refused(row, ran, **more):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.identity for row in ROWS])
-def test_refused_in_a_sentence(row, ran):
+def test_refused_in_a_sentence(row, ran, record_property):
     if row.needs and importlib.util.find_spec(row.needs) is None:
         pytest.skip(f"{row.needs} is not installed")
     message = refused(row, ran)
+    record_property("bad_calls", 1)
     form = FORM.fullmatch(message)
     assert form, message
     assert form[1] == (row.operation or row.function), message
@@ -88,7 +89,7 @@ def test_refused_in_a_sentence(row, ran):
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.function in OUT_SHAPES], ids=lambda row: row.identity)
-def test_nothing_is_half_written(row, ran):
+def test_nothing_is_half_written(row, ran, record_property):
     if row.needs and importlib.util.find_spec(row.needs) is None:
         pytest.skip(f"{row.needs} is not installed")
     given = row.arguments()
@@ -98,6 +99,7 @@ def test_nothing_is_half_written(row, ran):
     if given.get("return_indices") is True:
         out = (out, np.full(out.shape, 7, "int32"))
     refused(row, ran, out=out)
+    record_property("bad_calls", 1)
 
 
 @pytest.mark.parametrize("function", BASES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -167,6 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Compare the installed extension with the table, or write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--write", action="store_true", help="make the installed extension's figures the table")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts to FILE")
     options = parser.parse_args(arguments)
     if reason := missing():
         print(f"static gate: {reason}", file=sys.stderr)
@@ -177,6 +179,9 @@ def main(arguments: list[str] | None = None) -> int:
     version, table = committed()
     found = complaints(rows, table, same_compiler=version == compiler())
     print("\n".join(found), file=sys.stderr) if found else None
+    if options.json:
+        spilling = sum(row.local > 0 or row.stack_bytes > 0 for row in rows)
+        options.json.write_text(json.dumps({"static_rows": len(rows), "static_spills": spilling}) + "\n", encoding="utf-8")
     print(f"{len(rows)} kernels on {len({row.architecture for row in rows})} architectures, {len(found)} complaints; table of {version}")
     return 1 if found else 0
 

@@ -1,0 +1,114 @@
+"""Runs the simulator's checks on kernels with a planted bug, and stops at the first that sees it.
+
+mutant_battery.py record BASELINE: keep what the probes of the loaded build, which has no bug, give.
+mutant_battery.py edges BASELINE HEADER ...: run the tests of edges, where the headers hold kernels, on a build with every instance.
+mutant_battery.py VARIANT BASELINE HEADER ...: check the kernels of these headers in the loaded build; exit 1 where a check saw something.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+import beyond
+import numpy as np
+import pytest
+
+from atrous import choose, conformance, kernels, sampling
+from atrous.probes import every_probe
+from atrous.problem import parse
+from atrous.verify import Prover
+
+#: random problems of a variant, once for the kernels of every header
+PROBLEMS = {"plain": 500, "race": 150, "sanitized": 150}
+#: what probes run under, each a value of ATROUS_SIM_SCHEDULE
+SCHEDULES = tuple(
+    f"{word}:{seed}:{landing}" for landing in ("latest", "earliest", "random") for word, seed in (("in-order", 0), ("reverse", 0), ("greedy", 1), ("random", 2))
+)
+FIRST_SEED = 3_000_000  # of seeds that no other check draws
+
+
+def instances_here() -> set[str]:
+    """Return what the loaded build holds: of a planted bug, few of every kernel's instances."""
+    return set(importlib.import_module("atrous._sim").kernels())
+
+
+def check_kernels(variant: str, headers: set[str]) -> str | None:
+    """Run random problems on the kernels of some headers; return the first failure."""
+    built = instances_here()
+    families = [kernel for kernel in kernels.ORDER if f"atrous/kernels/{kernel.name}.cuh" in headers]
+    for kernel in families:
+        wanted = lambda name, kernel=kernel: name in built and name.startswith(kernel.name + "<")  # noqa: E731
+        prover = Prover("simulated", wanted=wanted)
+        seed = FIRST_SEED
+        while prover.ledger.problems < PROBLEMS[variant] // len(families):
+            prover.prove(sampling.random_problem(seed), seed)
+            seed += 1
+            if prover.ledger.failures:
+                failure = prover.ledger.failures[0]
+                return f"{failure['rerun']}: {failure['what']}"
+    return None
+
+
+def check_beyond(headers: set[str]) -> str | None:
+    """Run single blocks of the kernels of some headers on operands of more than 2^31 elements; return the first failure."""
+    device = choose.device_named("simulated")
+    for case in beyond.CASES.values():
+        problem = parse(case)
+        for answer in choose.options(problem, device):
+            kernel = kernels.named(answer.kernel)
+            if (
+                answer.reason is None
+                and kernel is not None
+                and f"atrous/kernels/{kernel.name}.cuh" in headers
+                and kernel.launch(problem).name in instances_here()
+            ):
+                _, wrong = beyond.check(case, kernel.name)
+                if wrong is not None:
+                    return wrong
+    return None
+
+
+def check_probes(recording: str, headers: set[str]) -> str | None:
+    """Run the probes of some headers under every schedule; return the first difference from the recording."""
+    probes = {name: probe for name, probe in every_probe().items() if probe.header in headers and probe.kernel in instances_here()}
+    with np.load(recording) as file:
+        kept = [(probes[name], int(seed), file[key]) for key in file.files for name, _, seed in [key.rpartition(".")] if name in probes]
+    for schedule in SCHEDULES:
+        os.environ["ATROUS_SIM_SCHEDULE"] = schedule
+        for probe, seed, recorded in kept:
+            if (difference := conformance.compare(probe, seed, recorded, "simulated")) is not None:
+                return f"{schedule}, {probe.name}: {difference}"
+    return None
+
+
+def check_edges(headers: set[str]) -> int:
+    """Run the tests of edges: strided operands, large windows, and all that lies beyond 2^31 elements."""
+    if not any("/kernels/" in header for header in headers):
+        return 0
+    tests = Path(__file__).resolve().parents[1]
+    names = ("test_kernels_edges.py", "test_pool_edges.py", "test_beyond_2e31.py")
+    # but for what starts Python anew, on a build that is not this one
+    options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", "not 32_bits"]
+    return int(pytest.main([*options, *(str(tests / name) for name in names)]))
+
+
+def main(variant: str, recording: str, *headers: str) -> int:
+    """Say what the first check saw, if any did."""
+    if variant == "record":
+        conformance.record(recording, "simulated")
+        return 0
+    if variant == "edges":
+        return check_edges(set(headers))
+    seen = check_kernels(variant, set(headers)) or check_probes(recording, set(headers))
+    if seen is None and variant == "plain":
+        seen = check_beyond(set(headers))
+    if seen is not None:
+        print("killed:", " ".join(seen.split()))
+    return 0 if seen is None else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,169 @@
+"""Measures what is proved of the kernels without a GPU, and prints it as a table beside the floors that it must not fall below.
+
+python tests/scoreboard.py [--quick] [--write] [--jobs N] [--only TOOL ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+PROOF = ROOT / "tests" / "proof"
+sys.path.insert(0, str(PROOF))
+
+from figures import FIGURES, shown  # noqa: E402
+
+FLOORS = PROOF / "floors.json"
+RESULTS = PROOF / "scoreboard.json"
+LAST = ROOT / "build" / "proof" / "scoreboard.json"
+README = ROOT / "README.md"
+BEGIN, END = "<!-- proof:begin -->", "<!-- proof:end -->"
+COUNTED_TESTS = ("test_bad_calls.py", "test_beyond_2e31.py", "test_batch_invariance.py", "test_conformance.py")
+
+
+def tools(quick: bool, jobs: int) -> dict[str, list[str]]:
+    """Return tool -> its command; each writes its figures to the file that is appended to the command."""
+    python = sys.executable
+
+    def campaign(variant: str, problems: int) -> list[str]:
+        count = str(problems // 20 if quick else problems)
+        return [python, str(PROOF / "campaign.py"), "--variant", variant, "--problems", count, "--jobs", str(jobs), "--json"]
+
+    pytest = [python, "-m", "pytest", "-q", "-n", str(jobs), *(str(ROOT / "tests" / name) for name in COUNTED_TESTS), "--figures"]
+    return {
+        "plain": campaign("plain", 40_000),
+        "sanitized": campaign("sanitized", 5_000),
+        "race": campaign("race", 5_000),
+        "probes": [python, str(PROOF / "probe_runs.py"), "--json"],
+        "coverage": [python, str(PROOF / "coverage.py"), "--jobs", str(jobs), "--json"],
+        "mutants": [python, str(PROOF / "mutants.py"), "--sample", "4" if quick else "20", "--jobs", str(jobs), "--json"],
+        "faults": [python, str(PROOF / "faults.py"), "--problems", "4" if quick else "16", "--json"],
+        "static": [python, str(PROOF / "static_gate.py"), "--json"],
+        "counted tests": pytest,
+    }
+
+
+def campaign_figures(variant: str, record: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures of a campaign's record."""
+    return {
+        f"{variant}_exact": record["exact_problems"],
+        f"{variant}_instances_percent": round(100 * record["instances_run"] / record["instances_of_table"], 2),
+        "bounded_runs": sum(record["bounded_runs"].values()),
+        "reports": len(record["failures"]),
+        "worst_ratio": record["worst_ratio"],
+        "schedules_least": min(record["schedules"].values()),
+    }
+
+
+def plain_figures(tool: str, found: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures in what a tool wrote."""
+    if "runs" in found:
+        found = campaign_figures(tool, found["runs"][-1])
+    elif tool == "faults":
+        found["faults_wrong"] = len(found["wrong"])
+    return {figure.key: found[figure.key] for figure in FIGURES if figure.key in found}
+
+
+#: keys that several tools give, and what becomes of them
+TOGETHER = {"reports": sum, "bounded_runs": sum, "worst_ratio": max, "schedules_least": max}
+
+
+def measure(commands: dict[str, list[str]]) -> tuple[dict[str, Any], list[str]]:
+    """Run the tools one after another; return their figures, and the names of those that failed."""
+    figures: dict[str, Any] = {}
+    failed = []
+    folder = ROOT / "build" / "proof"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, command in commands.items():
+        file = folder / f"{name.replace(' ', '_')}.json"
+        file.unlink(missing_ok=True)
+        start = time.monotonic()
+        print(f"scoreboard: {name} ...", end="", file=sys.stderr, flush=True)
+        done = subprocess.run([*command, str(file)], cwd=ROOT, capture_output=True, text=True)
+        print(f" {time.monotonic() - start:.0f} s, exit {done.returncode}", file=sys.stderr, flush=True)
+        if done.returncode:
+            failed.append(name)
+            print(done.stdout[-6000:], done.stderr[-6000:], sep="\n", file=sys.stderr)
+        if file.is_file():
+            found = json.loads(file.read_text(encoding="utf-8"))
+            found = plain_figures(name, found)
+            for key, together in TOGETHER.items():
+                if key in found and key in figures:
+                    found[key] = together((found[key], figures[key]))
+            figures.update(found)
+    return figures, failed
+
+
+def below(figures: dict[str, Any], floors: dict[str, float], only: bool) -> list[str]:
+    """Return a sentence for every figure that is worse than its floor, or missing."""
+    found = []
+    for figure in FIGURES:
+        if figure.key not in floors:
+            continue
+        floor, value = floors[figure.key], figures.get(figure.key)
+        if value is None:
+            if not only:
+                found.append(f"{figure.text}: not measured; the floor is {floor:,}")
+        elif value > floor if figure.falls else value < floor:
+            found.append(f"{figure.text}: {shown(figure, value)}; the {'ceiling' if figure.falls else 'floor'} is {floor:,}")
+    return found
+
+
+def table(figures: dict[str, Any], floors: dict[str, float]) -> str:
+    """Return the scoreboard as Markdown."""
+    lines = ["| figure | measured | floor | best stated elsewhere |", "|---|--:|--:|---|"]
+    for figure in FIGURES:
+        floor = floors.get(figure.key)
+        bound = "" if floor is None else ("at most " if figure.falls else "") + shown(figure, floor)
+        lines.append(f"| {figure.text} | {shown(figure, figures.get(figure.key))} | {bound} | {figure.anchor} |")
+    return "\n".join(lines)
+
+
+def written(text: str, figures: dict[str, Any], floors: dict[str, float]) -> str:
+    """Return the README's text with the table put in."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table(figures, floors)}\n{END}{after}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print, compare with the floors; with --write also keep the figures and put them into the README."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a twentieth of the problems, in a few minutes, with floors of its own")
+    parser.add_argument("--write", action="store_true", help="keep a full run's figures, and put the table between the markers of README.md")
+    parser.add_argument("--last", action="store_true", help="measure nothing: take the figures of this tree's last full run")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at a time (default 2)")
+    parser.add_argument("--only", nargs="+", metavar="TOOL", help=f"run these alone: {', '.join(tools(False, 1))}")
+    options = parser.parse_args(arguments)
+    full = not (options.quick or options.only)
+    if (options.write or options.last) and not full:
+        parser.error("--write and --last are about a full run; leave out --quick and --only")
+    commands = tools(options.quick, options.jobs)
+    unknown = set(options.only or ()) - set(commands)
+    if unknown:
+        parser.error(f"no tool is called {', '.join(sorted(unknown))}; expected {', '.join(commands)}")
+    if options.last:
+        figures, failed = json.loads(LAST.read_text(encoding="utf-8")), []
+    else:
+        figures, failed = measure({name: command for name, command in commands.items() if not options.only or name in options.only})
+    if full and not failed:
+        LAST.write_text(json.dumps(figures) + "\n", encoding="utf-8")
+    floors = json.loads(FLOORS.read_text(encoding="utf-8"))["quick" if options.quick else "full"]
+    print(table(figures, floors))
+    complaints = below(figures, floors, only=bool(options.only)) + [f"the tool '{name}' failed; its output is above" for name in failed]
+    for complaint in complaints:
+        print(f"scoreboard: {complaint}", file=sys.stderr)
+    if options.write and not complaints:
+        RESULTS.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+        README.write_text(written(README.read_text(encoding="utf-8"), figures, floors), encoding="utf-8")
+    return 1 if complaints else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
