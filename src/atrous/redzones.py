@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import importlib
 import importlib.util
 import sys
@@ -18,10 +20,23 @@ RED = 512
 FLOAT_POISON, INTEGER_POISON = 0xFF, 0xAB
 
 
+@functools.lru_cache(maxsize=1)
+def _sanitizer() -> Any:
+    """Return the runtime of AddressSanitizer where this process runs under it, or None."""
+    process = ctypes.CDLL(None)
+    return process if hasattr(process, "__asan_poison_memory_region") else None
+
+
 class Host:
     """NumPy's memory, for the simulator and the array path."""
 
     device = "cpu"
+
+    def guard(self, address: int, size: int, forbidden: bool) -> None:
+        """Make AddressSanitizer, where it is, report every access of sanitized code to these bytes, or no longer."""
+        if self.device == "cpu" and (process := _sanitizer()) is not None:
+            call = getattr(process, "__asan_poison_memory_region" if forbidden else "__asan_unpoison_memory_region")
+            call(ctypes.c_void_p(address), ctypes.c_size_t(size))
 
     def upload(self, image: np.ndarray) -> tuple[Any, int]:
         """Return memory that holds these bytes, and its address, a multiple of RED."""
@@ -115,8 +130,15 @@ class Guarded:
         poison = FLOAT_POISON if self.dtype.kind not in "iu" else INTEGER_POISON
         image[self._start : self._stop] = poison if values is None else np.ascontiguousarray(values).reshape(-1).view(np.uint8)
         self._sent = image if values is not None else None
-        self._held, address = memory.upload(image)
-        self.pointer = address + self._start
+        self._held, self._address = memory.upload(image)
+        self._size = image.size
+        self.pointer = self._address + self._start
+        memory.guard(self._address, self._start, True)
+        memory.guard(self._address + self._stop, self._size - self._stop, True)
+
+    def __del__(self) -> None:
+        if hasattr(self, "_size"):
+            self._memory.guard(self._address, self._size, False)
 
     def view(self) -> Any:
         """Return the operand as an array over host memory."""
@@ -124,6 +146,7 @@ class Guarded:
 
     def fetch(self) -> tuple[np.ndarray, str | None]:
         """Return what the operand holds now, and what was written that should not be, or None."""
+        self._memory.guard(self._address, self._size, False)
         whole = self._memory.download(self._held)
         payload = whole[self._start : self._stop].view(self.dtype).reshape(self.shape)
         below, above = np.flatnonzero(whole[: self._start] != 0xFF), np.flatnonzero(whole[self._stop :] != 0xFF)

@@ -29,7 +29,7 @@ def random_problem(seed: int, kind: str | None = None) -> Conv2dProblem | Pool2d
     -----
     Images and windows are not square; strides, dilations and pads (negative ones too) are drawn apart for rows and
     columns; groups, channel multipliers, padding modes, dtypes, layouts and epilogues all occur; one convolution in five is 1x1
-    with stride 1.
+    with stride 1, and one pooling in thirty has a window that no block holds at once.
     """
     random = np.random.default_rng([seed, 0 if kind is None else 1 + KINDS.index(kind)])
     chosen = kind or ("conv" if random.random() < 0.5 else str(random.choice(KINDS[1:])))
@@ -68,7 +68,7 @@ def _convolution(random: Any) -> Conv2dProblem:
     pointwise = bool(random.random() < 0.2)
     form: dict[str, Any] = {"window": (1, 1), "dilation": (1, 1), "stride": 1, "padding": "valid"} if pointwise else _window(random)
     n, (h, w) = int(random.integers(1, 4)), _pair(random, 3, 13)
-    groups = 1 if pointwise else _pick(random, (1, 1, 1, 2, 3, 4, 8))
+    groups = 1 if pointwise else _pick(random, (1, 1, 1, 2, 3, 4, 8, 40))
     inputs = _pick(random, (1, 1, 2, 3, 4, 8, 16, 20, 33)) if groups == 1 else _pick(random, (1, 1, 2, 3, 4))
     outputs = _pick(random, (1, 2, 3, 8, 16, 24, 40, 70)) if groups == 1 else _pick(random, (1, 2, 3))
     layout = _pick(random, ("NHWC", "NHWC", "NCHW"))
@@ -109,8 +109,11 @@ def _epilogue(random: Any, dtype: str) -> dict[str, Any]:
 
 
 def _pooling(random: Any, kind: str) -> Pool2dProblem:
-    form = _window(random)
     n, (h, w), c = int(random.integers(1, 4)), _pair(random, 3, 13), _pick(random, (1, 2, 3, 5, 8, 17, 24))
+    form = _window(random)
+    if random.random() < 0.03:  # more cells than a block stages at once
+        n, (h, w) = 1, _pair(random, 30, 44)
+        form = {"window": _pair(random, 17, 29), "dilation": (1, 1), "stride": _pair(random, 5, 9), "padding": int(random.integers(0, 3))}
     layout = _pick(random, ("NHWC", "NHWC", "NCHW"))
     x = {"N": n, "H": h, "W": w, "C": c}
     x_shape = tuple(x[letter] for letter in layout)
