@@ -33,8 +33,10 @@ def library():
     for name in ("calls", "damaged"):
         getattr(controls, f"atrous_fake_{name}").restype = ctypes.c_long
     controls.atrous_fake_live_bytes.restype = ctypes.c_size_t
-    loader = importlib.machinery.ExtensionFileLoader("atrous._cuda", path)
-    module = importlib.util.module_from_spec(importlib.util.spec_from_file_location("atrous._cuda", path, loader=loader))
+    # A name of its own: pybind11 gives every module of one name the first that was made.
+    name = "fake._cuda"
+    loader = importlib.machinery.ExtensionFileLoader(name, path)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_file_location(name, path, loader=loader))
     loader.exec_module(module)
     return module, controls
 

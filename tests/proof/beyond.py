@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(Path(__file__).resolve().parents[2] / "src")]
+    sys.path.append(str(Path(__file__).resolve().parents[2] / "src"))  # after an installed package, which has a simulator
 
 from atrous import kernels, testing
 from atrous.engines import simulated
@@ -33,6 +33,7 @@ CASES = {
     "conv_many_images_nchw": "n70000c16h65w64_k4r3s3_pad1_reflect_f16_nchw",
     "conv_long_rows": "n1c2h3w1500000000_k2r2s3_i8",
     "conv_long_planes_nchw": "n1c2h3w1500000000_k2r2s3_i8_nchw",
+    "conv_residual_planes_nchw": "n1c2h3w1500000000_k2r2s3_f16_nchw_residual",
     "pointwise_x_nhwc": "n1c64h8300w8192_k8r1s1_f32",
     "pointwise_x_nchw": "n1c64h8300w8192_k8r1s1_f16_nchw",
     "pointwise_y_nhwc": "n1c8h8300w8192_k72r1s1_f64",
@@ -181,6 +182,8 @@ def check(case, kernel, index=None):
     operands = {"x": Sparse(problem.x_shape, problem.dtype), "y": Sparse(problem.y_shape, problem.out_dtype)}
     if getattr(problem, "return_indices", False):
         operands["index"] = Sparse(problem.y_shape, problem.index_dtype)
+    if getattr(problem, "residual", False):
+        operands["residual"] = Sparse(problem.y_shape, problem.out_dtype)
     inputs = constants(problem)
     pointers = {name: array.ctypes.data for name, array in inputs.items()} | {name: operand.pointer for name, operand in operands.items()}
     slots = tuple(pointers.get(name, 0) for name in launch.pointers)
@@ -193,6 +196,8 @@ def check(case, kernel, index=None):
         prepared.run_blocks(slots, [block])  # on zeros, to see which pages of y are the block's
         flat = operands["y"].written()
         fill(problem, operands["x"], flat)
+        if "residual" in operands:
+            operands["residual"].flat[flat] = values_at(flat)
         operands["y"].clear()
         prepared.run_blocks(slots, [block])
         if (wrong := difference(problem, operands, inputs, flat, block, blocks)) is not None:
@@ -207,6 +212,7 @@ def difference(problem, operands, inputs, flat, block, blocks):
         return "nothing was written to y"
     expect = expected_convolution if isinstance(problem, Conv2dProblem) else expected_pooling
     want, offsets = expect(problem, operands["x"], inputs, flat)
+    want = want + values_at(flat) if "residual" in operands else want
     got = operands["y"].flat[flat]
     mine = got != 0
     want = want.astype(got.dtype).astype(np.float64)
