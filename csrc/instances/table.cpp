@@ -11,23 +11,14 @@ namespace {
 using AddEntries = void (*)(std::vector<KernelEntry>& entries);
 
 constexpr AddEntries kFamilies[] = {
-    add_conv_direct,
-    add_conv_pointwise,
-    add_pool,
-    add_probes_async_copy,
-    add_probes_gemm_sm80,
-    add_probes_matrix,
-    add_probes_warp,
+    add_conv_direct,      add_conv_pointwise, add_pool,        add_probes_async_copy,
+    add_probes_gemm_sm80, add_probes_matrix,  add_probes_warp,
 };
 
 // The simulator runs every kernel; the device's table has these where nvcc was asked for sm_90a.
 const std::vector<AddEntries> kSm90Families = {
 #if defined(ATROUS_SIMULATED) || defined(ATROUS_WITH_SM90)
-    add_probes_gemm_sm90,
-    add_probes_matrix_sm90,
-    add_probes_mbarrier,
-    add_probes_tensor_copy,
-    add_probes_wgmma,
+    add_probes_gemm_sm90, add_probes_matrix_sm90, add_probes_mbarrier, add_probes_tensor_copy, add_probes_wgmma,
 #endif
 };
 
