@@ -3,6 +3,7 @@
 python tests/proof/mutants.py --sample 20             bugs of the last full run again, drawn by the kernels' text
 python tests/proof/mutants.py --full 320 --write      plant that many anew, and keep what became of each
 python tests/proof/mutants.py --only IDENTITY ...     show what becomes of these
+python tests/proof/mutants.py --committed             count the last full run, and plant nothing
 """
 
 from __future__ import annotations
@@ -233,6 +234,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument("--sample", type=int, metavar="N")
+    which.add_argument("--committed", action="store_true", help="plant nothing: count what became of the last full run's bugs")
     which.add_argument("--full", type=int, metavar="N")
     which.add_argument("--only", nargs="+", metavar="IDENTITY")
     parser.add_argument("--seed", type=int, default=0, help="of --full: another seed draws other places")
@@ -241,13 +243,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts to FILE")
     options = parser.parse_args(arguments)
-    if options.sample:
+    if options.committed:
+        chosen = []
+    elif options.sample:
         chosen = sample(options.sample)
     elif options.full:
         chosen = spread([mutant for mutant in every() if options.file in mutant.file], options.full, options.seed)
     else:
         chosen = [mutant for mutant in every() if mutant.identity in options.only]
-    results = run(chosen, options.jobs)
+    results = run(chosen, options.jobs) if chosen else known()
     if options.write:
         kept = {result["identity"]: result for result in (known() if RESULTS.exists() and (options.only or options.file) else [])}
         kept.update({result["identity"]: result for result in results})
@@ -258,7 +262,8 @@ def main(arguments: list[str] | None = None) -> int:
         if result["fate"] not in KILLED:
             print(f"survived: {result['identity']} {result['bug']}")
     if options.json:
-        figures = {"mutants_planted": len(planted(known())), "mutants_killed_percent": percent_killed(known()), "sample_killed_percent": killed}
+        figures = {"mutants_planted": len(planted(known())), "mutants_killed_percent": percent_killed(known())}
+        figures.update({"sample_killed_percent": killed} if options.sample else {})
         options.json.write_text(json.dumps(figures) + "\n", encoding="utf-8")
     return 1 if options.sample and killed < 100 else 0
 
