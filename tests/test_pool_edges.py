@@ -143,6 +143,15 @@ def test_narrow_gaussians_keep_the_nearest_taps(door, sigma):
         np.testing.assert_allclose(np.asarray(door.weighted_avg_pool2d(column, (4, 1), sigma=sigma)).reshape(()), 2, rtol=1e-6)
 
 
+def test_a_window_of_far_taps_alone_has_an_average(door):
+    """At the right edge a window of 27 columns has its last taps alone on the map, 17 sigma and more from its centre."""
+    x = np.arange(1, 41, dtype="float32").reshape(1, 1, 40, 1)
+    y = np.asarray(door.weighted_avg_pool2d(x, (1, 27), sigma=0.75, stride=1, padding=((0, 0), (26, 26)))).reshape(-1)
+    assert y[0] == 1 and y[-1] == 40  # one tap alone
+    assert np.isfinite(y).all() and (y >= 1).all() and (y <= 40).all()
+    np.testing.assert_allclose(y[14:52], np.arange(2, 40), rtol=0.05)  # the centre is on the map, with a tap on both sides
+
+
 def test_tables_of_ordinary_windows_are_the_formulas():
     (row,) = weighting.tap_weights("gaussian", (1, 2), sigma=0.1)
     assert row == (math.exp(-12.5), math.exp(-12.5))

@@ -10,6 +10,9 @@ TapWeights = tuple[tuple[float, ...], ...]
 
 #: Only ratios of weights count. Tables whose largest weight is not within 2^+-64 get a common factor: float32 ends at 2^+-127.
 RANGE_BITS = 64
+#: A gaussian's weight is at least this part of the largest: less would vanish in float32, and where a map's edge leaves a
+#: window such taps alone, their average would be 0 / 0. Beside an ordinary tap it changes no bit.
+LEAST_PART = 2.0**-100
 
 
 def default_sigma(window: tuple[int, int], dilation: tuple[int, int]) -> float:
@@ -31,7 +34,7 @@ def tap_weights(weighting: str, window: tuple[int, int], dilation: tuple[int, in
         "gaussian": exp(-d^2 / (2 sigma^2)); "inverse": 1 / (1 + d); "binomial": the product of the binomial
         coefficients of row and column. d is the tap's distance in input cells from the centre of the window, so
         dilation stretches the first two and leaves the third alone. A table whose largest weight would be beyond
-        2^64 or below 2^-64 is divided by a common factor.
+        2^64 or below 2^-64 is divided by a common factor, and a gaussian's weights below 2^-100 are 2^-100.
     window, dilation : tuple of int
         (R, S) and the step between taps along the rows and the columns.
     sigma : float, optional
@@ -57,6 +60,6 @@ def tap_weights(weighting: str, window: tuple[int, int], dilation: tuple[int, in
         distance = math.hypot((r - (rows - 1) / 2) * dilation[0], (s - (columns - 1) / 2) * dilation[1])
         if weighting == "inverse":
             return 1 / (1 + distance)
-        return math.exp(-((distance - nearest) / width) * ((distance + nearest) / width) / 2)
+        return max(math.exp(-((distance - nearest) / width) * ((distance + nearest) / width) / 2), LEAST_PART)
 
     return tuple(tuple(weight(r, s) for s in range(columns)) for r in range(rows))
