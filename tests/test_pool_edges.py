@@ -148,7 +148,7 @@ def test_a_window_of_far_taps_alone_has_an_average(door):
     x = np.arange(1, 41, dtype="float32").reshape(1, 1, 40, 1)
     y = np.asarray(door.weighted_avg_pool2d(x, (1, 27), sigma=0.75, stride=1, padding=((0, 0), (26, 26)))).reshape(-1)
     assert y[0] == 1 and y[-1] == 40  # one tap alone
-    assert np.isfinite(y).all() and (y >= 1).all() and (y <= 40).all()
+    assert np.isfinite(y).all() and y.min() >= 1 and y.max() <= 40 * (1 + 2e-6)  # up to the rounding of 27 products
     np.testing.assert_allclose(y[14:52], np.arange(2, 40), rtol=0.05)  # the centre is on the map, with a tap on both sides
 
 
