@@ -10,6 +10,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from figures import FIGURES, shown  # noqa: E402
 
 FLOORS = PROOF / "floors.json"
 RESULTS = PROOF / "scoreboard.json"
-LAST = ROOT / "build" / "proof" / "scoreboard.json"
 README = ROOT / "README.md"
 BEGIN, END = "<!-- proof:begin -->", "<!-- proof:end -->"
 COUNTED_TESTS = ("test_bad_calls.py", "test_beyond_2e31.py", "test_batch_invariance.py", "test_conformance.py")
@@ -75,14 +75,17 @@ def plain_figures(tool: str, found: dict[str, Any]) -> dict[str, Any]:
 TOGETHER = {"reports": sum, "bounded_runs": sum, "worst_ratio": max, "schedules_least": max}
 
 
-def measure(commands: dict[str, list[str]]) -> tuple[dict[str, Any], list[str]]:
-    """Run the tools one after another; return their figures, and the names of those that failed."""
-    figures: dict[str, Any] = {}
+def written_by(tool: str) -> Path:
+    """Return the file that a tool writes its figures to."""
+    return ROOT / "build" / "proof" / f"{tool.replace(' ', '_')}.json"
+
+
+def measure(commands: dict[str, list[str]]) -> list[str]:
+    """Run the tools one after another; return the names of those that failed."""
     failed = []
-    folder = ROOT / "build" / "proof"
-    folder.mkdir(parents=True, exist_ok=True)
     for name, command in commands.items():
-        file = folder / f"{name.replace(' ', '_')}.json"
+        file = written_by(name)
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.unlink(missing_ok=True)
         start = time.monotonic()
         print(f"scoreboard: {name} ...", end="", file=sys.stderr, flush=True)
@@ -91,14 +94,21 @@ def measure(commands: dict[str, list[str]]) -> tuple[dict[str, Any], list[str]]:
         if done.returncode:
             failed.append(name)
             print(done.stdout[-6000:], done.stderr[-6000:], sep="\n", file=sys.stderr)
-        if file.is_file():
-            found = json.loads(file.read_text(encoding="utf-8"))
-            found = plain_figures(name, found)
-            for key, together in TOGETHER.items():
-                if key in found and key in figures:
-                    found[key] = together((found[key], figures[key]))
-            figures.update(found)
-    return figures, failed
+    return failed
+
+
+def gather(names: Iterable[str]) -> dict[str, Any]:
+    """Return the figures that these tools wrote last."""
+    figures: dict[str, Any] = {}
+    for name in names:
+        if not written_by(name).is_file():
+            continue
+        found = plain_figures(name, json.loads(written_by(name).read_text(encoding="utf-8")))
+        for key, together in TOGETHER.items():
+            if key in found and key in figures:
+                found[key] = together((found[key], figures[key]))
+        figures.update(found)
+    return figures
 
 
 def below(figures: dict[str, Any], floors: dict[str, float], only: bool) -> list[str]:
@@ -138,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a twentieth of the problems, no coverage, no bugs planted anew; with floors of its own")
     parser.add_argument("--write", action="store_true", help="keep a full run's figures, and put the table between the markers of README.md")
-    parser.add_argument("--last", action="store_true", help="measure nothing: take the figures of this tree's last full run")
+    parser.add_argument("--last", action="store_true", help="measure nothing: take what the tools wrote last in this tree")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time (default 2)")
     parser.add_argument("--only", nargs="+", metavar="TOOL", help=f"run these alone: {', '.join(tools(False, 1))}")
     options = parser.parse_args(arguments)
@@ -149,12 +159,9 @@ def main(arguments: list[str] | None = None) -> int:
     unknown = set(options.only or ()) - set(commands)
     if unknown:
         parser.error(f"no tool is called {', '.join(sorted(unknown))}; expected {', '.join(commands)}")
-    if options.last:
-        figures, failed = json.loads(LAST.read_text(encoding="utf-8")), []
-    else:
-        figures, failed = measure({name: command for name, command in commands.items() if not options.only or name in options.only})
-    if full and not failed:
-        LAST.write_text(json.dumps(figures) + "\n", encoding="utf-8")
+    chosen = {name: command for name, command in commands.items() if not options.only or name in options.only}
+    failed = [] if options.last else measure(chosen)
+    figures = gather(chosen)
     floors = json.loads(FLOORS.read_text(encoding="utf-8"))["quick" if options.quick else "full"]
     print(table(figures, floors))
     complaints = below(figures, floors, only=bool(options.only)) + [f"the tool '{name}' failed; its output is above" for name in failed]

@@ -41,9 +41,8 @@ def test_what_a_tool_says_beside_its_figures_is_left_out():
 
 def test_a_failed_tool_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(scoreboard, "ROOT", tmp_path)
-    figures, failed = scoreboard.measure({"one": ["python3", "-c", "import sys; open(sys.argv[1], 'w').write('{\"faults\": 7}')"], "two": ["false"]})
-    assert figures == {"faults": 7}
-    assert failed == ["two"]
+    assert scoreboard.measure({"one": ["python3", "-c", "import sys; open(sys.argv[1], 'w').write('{\"faults\": 7}')"], "two": ["false"]}) == ["two"]
+    assert scoreboard.gather(["one", "two"]) == {"faults": 7}
 
 
 def test_counts_add_up_and_the_worst_stays(tmp_path, monkeypatch):
@@ -52,10 +51,9 @@ def test_counts_add_up_and_the_worst_stays(tmp_path, monkeypatch):
     def tool(**figures):
         return ["python3", "-c", f"import sys; open(sys.argv[1], 'w').write({json.dumps(figures)!r})"]
 
-    figures, failed = scoreboard.measure(
-        {"one": tool(reports=1, worst_ratio=0.5, schedules_least=7), "two": tool(reports=2, worst_ratio=0.25, schedules_least=9)}
-    )
-    assert not failed
+    commands = {"one": tool(reports=1, worst_ratio=0.5, schedules_least=7), "two": tool(reports=2, worst_ratio=0.25, schedules_least=9)}
+    assert scoreboard.measure(commands) == []
+    figures = scoreboard.gather(commands)
     assert (figures["reports"], figures["worst_ratio"], figures["schedules_least"]) == (3, 0.5, 9)
 
 
