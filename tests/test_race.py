@@ -106,7 +106,7 @@ def test_every_access_of_the_kernels_text_goes_through_a_hook():
     """No object calls a memory function of the C library, nor a hook that is not defined."""
     builds.build("race")
     for unit in filter(builds.is_kernel_text, builds.sources()):
-        (found,) = (builds.BUILT / "race").glob("-".join(unit.with_suffix("").parts[1:]) + ".*.o")
+        found = builds.object_of("race", unit)
         wanted = set(subprocess.run(["nm", "-u", found], capture_output=True, text=True, check=True).stdout.split())
         assert not wanted & set(builds.WATCHED_CALLS), unit
         assert any(name.startswith("__tsan_read") for name in wanted), unit

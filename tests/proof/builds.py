@@ -98,6 +98,11 @@ def build(variant: str, jobs: int = 2, source: Path = ROOT, out: Path | None = N
     return target
 
 
+def object_of(variant: str, unit: Path) -> Path:
+    """Return the object of one source of this tree, beside which those of changed copies may lie."""
+    return _object(VARIANTS[variant], unit, ROOT, BUILT / variant, True)
+
+
 def sources(source: Path = ROOT) -> list[Path]:
     """Return what the extension is made of, relative to the tree."""
     patterns = ("csrc/sim/*.cpp", "csrc/instances/*.cpp", "csrc/instances/*.cu", "csrc/runtime_calls.cpp", "csrc/*module.cpp")
