@@ -1,6 +1,6 @@
 """Measures what is proved of the kernels without a GPU, and prints it as a table beside the floors that it must not fall below.
 
-python tests/scoreboard.py [--quick] [--write] [--jobs N] [--only TOOL ...]
+python tests/scoreboard.py [--quick | --last] [--write] [--jobs N] [--only TOOL ...]
 """
 
 from __future__ import annotations

@@ -176,15 +176,21 @@ def fate(mutant: Mutant) -> dict[str, str]:
         shutil.rmtree(tree, ignore_errors=True)
 
 
-def text_now() -> str:
-    """Return a digest of the kernels' text."""
-    return hashlib.sha256(b"".join(path.read_bytes() for path in kernel_text())).hexdigest()
+def digest(files: Iterable[Path]) -> str:
+    """Return a digest of the contents of files."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+
+
+def deciding() -> list[Path]:
+    """Return every file that a fate hangs on: kernels, the machine, the package, and the checks."""
+    roots = (("csrc", "*.*"), ("src", "*.py"), ("tests", "*.py"))
+    return sorted(path for root, pattern in roots for path in (ROOT / root).rglob(pattern) if path.is_file() and path.suffix != ".so")
 
 
 def run(mutants: list[Mutant], jobs: int) -> list[dict[str, str]]:
     """Return the fates of mutants, saying each on stderr as it is known; a run that was cut goes on where it was."""
     prepare({mutant.file for mutant in mutants}, jobs)
-    kept = WORK / f"fates_{text_now()[:16]}.jsonl"
+    kept = WORK / f"fates_{digest(deciding())[:16]}.jsonl"
     done = {line["identity"]: line for line in map(json.loads, kept.read_text(encoding="utf-8").splitlines())} if kept.exists() else {}
     start = time.monotonic()
     results = [done[mutant.identity] for mutant in mutants if mutant.identity in done]
@@ -226,7 +232,7 @@ def sample(count: int) -> list[Mutant]:
     still = [mutant for mutant in every() if mutant.identity in bugs]
     if len(still) < 0.9 * len(bugs):
         raise SystemExit(f"mutants: {len(bugs) - len(still)} of {len(bugs)} bugs of the last full run fit the text no more; run --full N --write again")
-    return random.Random(text_now()).sample(still, min(count, len(still)))
+    return random.Random(digest(kernel_text())).sample(still, min(count, len(still)))
 
 
 def main(arguments: list[str] | None = None) -> int:
