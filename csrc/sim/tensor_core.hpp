@@ -50,21 +50,16 @@ struct Tfloat32 {
 };
 
 // 32 products of 8-bit integers are below 2^21: a float holds every sum of them.
-struct Int8 {
-  using Bits = std::int8_t;
+template <class Integer>
+struct Integer8 {
+  using Bits = Integer;
   using Real = float;
   using Row = FloatRow;
   using Sum = int;
   static Real real(Bits bits) { return bits; }
 };
-
-struct Uint8 {
-  using Bits = std::uint8_t;
-  using Real = float;
-  using Row = FloatRow;
-  using Sum = int;
-  static Real real(Bits bits) { return bits; }
-};
+using Int8 = Integer8<std::int8_t>;
+using Uint8 = Integer8<std::uint8_t>;
 
 // The upper byte of a binary16.
 struct Float8E5m2 {
