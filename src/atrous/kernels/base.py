@@ -16,24 +16,59 @@ INT32_ELEMENTS = 2**31 - 1
 
 @dataclass(frozen=True)
 class Device:
-    """The few facts of a GPU that choosing needs; `simulated` stands for the host model."""
+    """The few facts of a GPU that choosing needs; `simulated` stands for the host model.
+
+    Tensor rates are dense, in operations a second, two to a multiply-add; 0 where mma.sync, ldmatrix and cp.async are not
+    all there (before sm_80), and no kernel of that family is offered.
+    """
 
     name: str = "sm_80"
     multiprocessors: int = 108
     shared_bytes: int = 48 * 1024  # dynamic shared memory a block gets without asking
     flops: float = 19.5e12  # float32 FMA
     bandwidth: float = 1.55e12  # bytes a second
+    half_flops: float = 0.0  # tensor cores, float16 or bfloat16 with float32 sums
+    tf32_flops: float = 0.0
+    int8_ops: float = 0.0
+    l2_bandwidth: float = 0.0  # bytes a second from L2 to all multiprocessors: sm_80 5120 bytes a clock (its white paper), elsewhere an estimate
+    clock: float = 1.41e9  # boost; shared memory gives a multiprocessor 128 bytes a clock
+    shared_per_multiprocessor: int = 164 * 1024
+    shared_per_block: int = 163 * 1024  # a block's most, when asked for
+    registers_per_multiprocessor: int = 65536
+    threads_per_multiprocessor: int = 2048
 
 
+# Rates, clock and bandwidth: NVIDIA's data sheets of A100 SXM (40 GB), A40, GeForce RTX 4090, H100 and H200 SXM, B200 (of an
+# HGX board of eight) and GeForce RTX 5090, each without sparsity. GeForce boards of sm_86 do half of A40's products of 16-bit
+# numbers with float32 sums. Shared memory, registers and threads: the CUDA programming guide's table of compute capabilities.
+# What mma.sync reaches of the rates on sm_90 and sm_100, which were quoted for wgmma and tcgen05, stands in gemm_cost.py.
 DEVICES = {
-    "sm_80": Device(),
-    "sm_86": Device("sm_86", 84, flops=35e12, bandwidth=0.76e12),
-    "sm_89": Device("sm_89", 128, flops=80e12, bandwidth=1.0e12),
-    "sm_90": Device("sm_90", 132, flops=60e12, bandwidth=4.3e12),
-    "sm_100": Device("sm_100", 148, flops=75e12, bandwidth=7.7e12),
-    "sm_120": Device("sm_120", 170, flops=105e12, bandwidth=1.79e12),
-    "simulated": Device("simulated", 1, flops=1e9, bandwidth=1e9),
-}
+    "sm_80": Device(half_flops=312e12, tf32_flops=156e12, int8_ops=624e12, l2_bandwidth=7.2e12),
+    "sm_86": Device(
+        "sm_86", 84, flops=37.4e12, bandwidth=0.696e12, half_flops=149.7e12, tf32_flops=74.8e12, int8_ops=299.3e12, l2_bandwidth=3.2e12, clock=1.74e9,
+        shared_per_multiprocessor=100 * 1024, shared_per_block=99 * 1024, threads_per_multiprocessor=1536,
+    ),
+    "sm_89": Device(
+        "sm_89", 128, flops=82.6e12, bandwidth=1.0e12, half_flops=165.2e12, tf32_flops=82.6e12, int8_ops=660.6e12, l2_bandwidth=6.5e12, clock=2.52e9,
+        shared_per_multiprocessor=100 * 1024, shared_per_block=99 * 1024, threads_per_multiprocessor=1536,
+    ),
+    "sm_90": Device(
+        "sm_90", 132, flops=60e12, bandwidth=4.3e12, half_flops=989.4e12, tf32_flops=494.7e12, int8_ops=1978.9e12, l2_bandwidth=8.0e12, clock=1.83e9,
+        shared_per_multiprocessor=228 * 1024, shared_per_block=227 * 1024,
+    ),
+    "sm_100": Device(
+        "sm_100", 148, flops=75e12, bandwidth=7.7e12, half_flops=2250e12, tf32_flops=1120e12, int8_ops=4500e12, l2_bandwidth=12e12, clock=1.85e9,
+        shared_per_multiprocessor=228 * 1024, shared_per_block=227 * 1024,
+    ),
+    "sm_120": Device(
+        "sm_120", 170, flops=104.8e12, bandwidth=1.79e12, half_flops=209.5e12, tf32_flops=104.8e12, int8_ops=838e12, l2_bandwidth=9e12, clock=2.41e9,
+        shared_per_multiprocessor=100 * 1024, shared_per_block=99 * 1024, threads_per_multiprocessor=1536,
+    ),
+    # one multiprocessor with the proportions of sm_80
+    "simulated": Device(
+        "simulated", 1, flops=1e9, bandwidth=1e9, half_flops=16e9, tf32_flops=8e9, int8_ops=32e9, l2_bandwidth=5e9, clock=8e6,
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
