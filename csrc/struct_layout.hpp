@@ -57,6 +57,11 @@ inline StructLayout conv_arguments_layout() {
           {"sizeof", sizeof(Struct)}};
 }
 
+inline StructLayout finish_arguments_layout() {
+  using Struct = FinishArguments;
+  return {ATROUS_FIELD(conv), ATROUS_FIELD(segments), ATROUS_FIELD(reserved), {"sizeof", sizeof(Struct)}};
+}
+
 inline StructLayout pool_arguments_layout() {
   using Struct = PoolArguments;
   return {ATROUS_FIELD(x),
@@ -135,6 +140,7 @@ inline StructLayout tensor_map_request_layout() {
 inline StructLayout struct_layout(const std::string& name) {
   if (name == "Epilogue") return epilogue_layout();
   if (name == "ConvArguments") return conv_arguments_layout();
+  if (name == "FinishArguments") return finish_arguments_layout();
   if (name == "PoolArguments") return pool_arguments_layout();
   if (name == "ProbeArguments") return probe_arguments_layout();
   if (name == "TensorMapRequest") return tensor_map_request_layout();

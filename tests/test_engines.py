@@ -6,6 +6,7 @@ import ctypes
 import importlib
 import importlib.util
 import random
+import re
 import struct
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,11 +15,11 @@ import pytest
 
 from atrous.engines import compiled, runtime, simulated
 from atrous.errors import CudaError, EngineUnavailable
-from atrous.kernels import ORDER, parameters
+from atrous.kernels import HELPERS, ORDER, parameters
 from atrous.launch import Launch
 
-STRUCTS = ("Epilogue", "ConvArguments", "PoolArguments")
-NAMES = {name: kernel.header for kernel in ORDER for name in kernel.instances()}
+STRUCTS = ("Epilogue", "ConvArguments", "FinishArguments", "PoolArguments")
+NAMES = {name: kernel.header for kernel in (*ORDER, *HELPERS) for name in kernel.instances()}
 SAMPLED = sorted(random.Random(0).sample(sorted(NAMES), 12))
 
 
@@ -43,9 +44,10 @@ def test_every_name_that_can_be_asked_for_is_built(extension):
 
 def test_the_sizes_of_the_arguments(extension):
     sizes = {"conv": ctypes.sizeof(parameters.ConvArguments), "pool": ctypes.sizeof(parameters.PoolArguments)}
+    sizes["finish"] = ctypes.sizeof(parameters.FinishArguments)
     assert {extension.parameter_bytes(name) for name in NAMES} == set(sizes.values())
     for name in NAMES:
-        assert extension.parameter_bytes(name) == sizes[name[:4]], name
+        assert extension.parameter_bytes(name) == sizes[re.match("[a-z]+", name)[0]], name
 
 
 @pytest.mark.parametrize("struct", STRUCTS)

@@ -67,6 +67,13 @@ struct ConvArguments {
   int x_zero_point;
 };
 
+// Of finish_splits: conv.x points to the partial sums, conv.weight to nothing.
+struct FinishArguments {
+  ConvArguments conv;
+  int segments;  // of gemm_k
+  int reserved;
+};
+
 struct PoolArguments {
   const void* x;           // [N, H, W, C] by x_stride
   const void* tap_weight;  // [R, S] float32, float64 for float64 x; weighted pooling only

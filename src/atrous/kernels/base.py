@@ -130,6 +130,16 @@ class Choice:
     seconds: float = math.inf
 
 
+class Helper(Protocol):
+    """A kernel that no problem is given to: the launch of another one brings it, before or after itself."""
+
+    name: str
+    header: str
+
+    def instances(self) -> Iterator[str]:
+        """Yield every name that its launches can have: these are what csrc/instances builds."""
+
+
 class Kernel(Protocol):
     """A kernel description. One module-level instance per file of kernels/, named after the .cuh."""
 

@@ -59,6 +59,12 @@ class ConvArguments(ctypes.Structure):
     ]
 
 
+class FinishArguments(ctypes.Structure):
+    """Mirror of struct FinishArguments: of its `conv`, x holds the partial sums."""
+
+    _fields_ = [("conv", ConvArguments), ("segments", ctypes.c_int), ("reserved", ctypes.c_int)]
+
+
 class PoolArguments(ctypes.Structure):
     """Mirror of struct PoolArguments."""
 
