@@ -69,7 +69,7 @@ def test_a_case_runs_in_every_order_and_landing(capsys, tmp_path):
     assert code == 0 and "1 problem on whole numbers" in printed
     (facts,) = json.loads(path.read_text())["runs"]
     assert set(facts["orders"]) == {f"{order}, {landing}" for order in config.SCHEDULES for landing in config.LANDINGS}
-    assert facts["exact_runs"] == {"conv_direct": 96} and facts["bounded_runs"] == {"conv_direct": 48}  # two index widths; one
+    assert facts["exact_runs"] == {"conv_direct": 96} and facts["bounded_runs"] == {"conv_direct": 96}  # two index widths
 
 
 def test_consecutive_seeds_meet_every_order_and_landing():
@@ -121,8 +121,8 @@ def test_a_wrong_element_is_named_and_its_command_runs_it_again(monkeypatch, cap
     assert what.startswith(f"wrong: {CASE}: 1 of 576 elements differ; first y[n=0, p=0, q=4, k=1] is "), what
     assert instance == "  conv_direct<float32, Nhwc, int64, NarrowTile>, schedule reverse:3:latest"
     command = shlex.split(rerun.partition("rerun: ")[2])
-    schedule = "--schedule reverse:3:latest"
-    assert command == f"atrous verify --engine simulated --case {CASE} --seed 5 --data whole --kernel conv_direct --index int64 {schedule}".split()
+    begin = f"atrous verify --engine simulated --case {CASE} --seed 5 --data whole --kernel conv_direct --instance"
+    assert command == [*begin.split(), "conv_direct<float32, Nhwc, int64, NarrowTile>", "--schedule", "reverse:3:latest"]
     again = run(capsys, *command[2:])
     assert again[0] == 1 and again[1].splitlines()[-3:] == [what, instance, rerun]
     monkeypatch.undo()

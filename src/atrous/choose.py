@@ -105,7 +105,7 @@ def explain_problem(problem: Problem, device: Device, engine: str | None = None,
     for answer in answers:
         kernel = kernels.named(answer.kernel)
         assert kernel is not None
-        launch = None if answer.reason or not math.prod(problem.y_shape) else kernel.launch(problem, strides)
+        launch = None if answer.reason or not math.prod(problem.y_shape) else kernel.launch(problem, strides, device)
         chosen = answer.kernel == best
         microseconds = None if answer.reason else answer.seconds * 1e6
         rows.append(dict(kernel=answer.kernel, chosen=chosen, reason=answer.reason, microseconds=microseconds, launch=launch))

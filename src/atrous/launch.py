@@ -68,11 +68,11 @@ class TensorMap:
 
 @dataclass(frozen=True)
 class Launch:
-    """One kernel launch as plain data.
+    """One kernel launch as plain data, with the launches that it needs before and after it on the same stream.
 
     `parameters` is the image of the kernel's one argument, a C++ struct of `problem.hpp` passed by value. Its
     first 8 bytes times len(pointers) are the pointer slots, zero here; an engine fills them in at each call, and the
-    128 bytes of each tensor map.
+    128 bytes of each tensor map. A slot may name scratch too, in this launch or in those before and after it.
     """
 
     name: str  # C++ expression in namespace atrous: "conv_direct<float16, Nhwc, int32, WideTile>"
@@ -81,9 +81,22 @@ class Launch:
     block: tuple[int, int, int]
     shared_bytes: int  # dynamic shared memory
     parameters: bytes
-    pointers: tuple[str, ...]  # operand of each slot: ("x", "weight", "scale", "bias", "residual", "y")
+    pointers: tuple[str, ...]  # operand or scratch of each slot: ("x", "weight", "scale", "bias", "residual", "y")
     cluster: tuple[int, int, int] = (1, 1, 1)
     tensor_maps: tuple[TensorMap, ...] = ()
+    scratch: tuple[tuple[str, int], ...] = ()  # (name, bytes) of memory that starts at a multiple of 256, with any content
+    before: tuple[Launch, ...] = ()  # make scratch called "packed_..." out of the weight: once a plan, once a functional call
+    after: tuple[Launch, ...] = ()  # finish what this launch left in scratch
+
+    @property
+    def sequence(self) -> tuple[Launch, ...]:
+        """All launches, in the order in which they run."""
+        return (*self.before, self, *self.after)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all launches, in the order in which they run."""
+        return tuple(launch.name for launch in self.sequence)
 
     def map_requests(self) -> bytes:
         """Return the requests of the tensor maps, one after another, as the extensions take them."""

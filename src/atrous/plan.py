@@ -14,7 +14,7 @@ from .choose import Explanation, Problem, choose, device_named, explain_problem,
 from .engines import arrays, compiled, runtime, simulated, why_not
 from .errors import EngineUnavailable, ProblemError, UnsupportedProblem, sentence, shown, typed
 from .interop import Library, Operand, library_named, numpy_dtype, stream_pointer
-from .kernels.base import Device, Kernel, Strides, canonical
+from .kernels.base import Device, Kernel, Strides, alignment_of, canonical
 from .operands import Operands, gather, matches, output, same_device, vector
 from .problem import Conv2dProblem, Pool2dProblem
 from .recall import Recall
@@ -70,7 +70,7 @@ class Route:
         strides = _strides(self.problem, given)
         prepared = self._prepared.get(strides)
         if prepared is None:
-            launch = self.kernel.launch(self.problem, strides)
+            launch = self.kernel.launch(self.problem, strides, self.device)
             prepared = self._prepared[strides] = (KERNEL_ENGINES[self.engine].prepare(launch), launch.pointers)
         return *prepared, tuple(given[name].pointer if name in given else 0 for name in prepared[1])
 
@@ -93,7 +93,7 @@ def _strides(problem: Problem, given: Operands) -> Strides:
     found: dict[str, Any] = {name: canonical(given[name].strides, layout, "NHWC") for name in ("x", "y", "residual", "index") if name in given}
     if isinstance(problem, Conv2dProblem):
         found["weight"] = canonical(given["weight"].strides, problem.weight_layout, "KRSC")
-    return Strides(**found)
+    return Strides(**found, alignment=alignment_of(*(given[name].pointer for name in ("x", "weight") if name in given)))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -45,7 +45,7 @@ class Trial:
     problem: Problem
     seed: int
     kernel: str
-    index: str
+    instance: str
     data: str
     schedule: Schedule | None
 
@@ -53,7 +53,7 @@ class Trial:
         """Return the command that runs this trial again."""
         words = ["atrous", "verify", "--engine", self.engine, "--case", str(self.problem), "--seed", str(self.seed), "--data", self.data]
         if self.engine != "arrays":
-            words += ["--kernel", self.kernel, "--index", self.index]
+            words += ["--kernel", self.kernel, "--instance", self.instance]
         if self.schedule is not None:
             words += ["--schedule", schedule_text(self.schedule)]
         return shlex.join(words)
@@ -77,6 +77,20 @@ def canonical_schedule(schedule: Schedule) -> str:
     return schedule_text((word, seed if drawn else 0, landing))
 
 
+@dataclasses.dataclass(frozen=True)
+class Candidate:
+    """One way to compute a problem: a launch of a kernel, or the array path, which launches nothing."""
+
+    kernel: str
+    launch: Launch | None
+    chosen: bool  # whether it is what the kernel launches on the engine's device for contiguous operands
+
+    @property
+    def instance(self) -> str:
+        """Names of all that is launched, one after another, as --instance takes them."""
+        return " + ".join(self.launch.names) if self.launch else "arrays"
+
+
 class Prover:
     """Runs problems on one engine and counts what it finds in `ledger`.
 
@@ -84,12 +98,13 @@ class Prover:
     ----------
     engine : str, optional
         "compiled", "runtime", "simulated" or "arrays"; default: the first of these that can run here.
-    kernel, index, data : str, optional
-        Only that kernel, only instances of that index width, only whole or only random numbers.
+    kernel, index, instance, data : str, optional
+        Only that kernel, only instances of that index width, only what launches that instance, only whole or only
+        random numbers.
     schedule : tuple, optional
         On the simulator: only this one; default: all words and landings in turn.
     wanted : callable, optional
-        wanted(name of an instance) -> whether to run it; default: all.
+        wanted(a Launch, with those before and after it) -> whether to run it; default: what the seed draws.
     """
 
     def __init__(
@@ -98,15 +113,16 @@ class Prover:
         *,
         kernel: str | None = None,
         index: str | None = None,
+        instance: str | None = None,
         data: str | None = None,
         schedule: Schedule | None = None,
-        wanted: Callable[[str], bool] | None = None,
+        wanted: Callable[[Launch], bool] | None = None,
     ) -> None:
         self.engine = engine_named(engine)
         self.memory = memory_for(self.engine)
         self.device = _device(self.engine)
         self.ledger = Ledger()
-        self._kernel, self._index, self._data, self._wanted = kernel, index, data, wanted
+        self._kernel, self._index, self._instance, self._data, self._wanted = kernel, index, instance, data, wanted
         self.schedule = schedule
 
     def prove(self, problem: Problem, seed: int, schedules: Sequence[Schedule] = (), random_too: bool = False) -> None:
@@ -119,36 +135,40 @@ class Prover:
             On the simulator: run in each of them; default: in the one that the seed gives.
         random_too : bool
             Run on random numbers surely, and not only on every so manieth problem.
+
+        Every variant of a kernel runs where schedules or random numbers are asked for, or the prover was made for some
+        variants; else those that the seed draws.
         """
         exact = testing.is_exact(problem)
-        launches = self.launches(problem)
-        if not launches:
+        found = self.candidates(problem)
+        if not found:
             return
+        drawn = (found, found) if schedules or random_too or self._is_asked() else draw(found, seed)
         self.ledger.problems += 1
         if exact and self._data != "random":
             self.ledger.exact_problems += 1
             inputs = testing.exact_inputs(problem, seed, negative=seed % 3 == 0)
             expected = testing.expected_output(problem, inputs)
-            self._run_all(problem, seed, "whole", launches, schedules, (inputs, expected, None))
+            self._run_all(problem, seed, "whole", drawn[0], schedules, (inputs, expected, None))
         if self._data == "random" or (self._data is None and (random_too or not exact or seed % RANDOM_EVERY == 0)):
-            chosen = [launch for launch in launches if launch[3] or self._index is not None]
             inputs = testing.random_inputs(problem, seed)
             expected, bound = testing.expected_output(problem, inputs), testing.tolerance(problem, inputs)
-            self._run_all(problem, seed, "random", chosen, schedules, (inputs, expected, bound))
+            self._run_all(problem, seed, "random", drawn[1], schedules, (inputs, expected, bound))
 
-    def _run_all(self, problem: Problem, seed: int, data: str, launches: list[Any], schedules: Sequence[Schedule], values: tuple[Any, ...]) -> None:
+    def _run_all(self, problem: Problem, seed: int, data: str, found: list[Candidate], schedules: Sequence[Schedule], values: tuple[Any, ...]) -> None:
         number = 7 * seed + 3 * (data == "random")  # 7 is prime, so that consecutive seeds meet every order and landing
-        for kernel, index, launch, _ in launches:
+        for candidate in found:
             for schedule in schedules or [self.schedule or schedule_number(number)]:
-                trial = Trial(self.engine, problem, seed, kernel, index, data, schedule if self.engine == "simulated" else None)
-                self._run(trial, launch, *values)
+                in_order = schedule if self.engine == "simulated" else None
+                trial = Trial(self.engine, problem, seed, candidate.kernel, candidate.instance, data, in_order)
+                self._run(trial, candidate.launch, *values)
                 number += 1
 
     def reach(self, names: list[str], at_least: int, seeds: Iterator[int]) -> list[str]:
         """Draw problems and run those that an instance still lacks, until each was run so often; return those not reached."""
         asked = set(names)
         lacking = lambda name: name in asked and self.ledger.instances[name] < at_least  # noqa: E731
-        outer, self._wanted = self._wanted, lacking
+        outer, self._wanted = self._wanted, lambda launch: any(map(lacking, launch.names))
         for seed in seeds:
             if not any(map(lacking, names)) or len(self.ledger.failures) >= MOST_FAILURES:
                 break
@@ -156,28 +176,31 @@ class Prover:
         self._wanted = outer
         return [name for name in names if lacking(name)]
 
-    def launches(self, problem: Problem) -> list[tuple[str, str, Launch | None, bool]]:
-        """Return (kernel, index width, launch, whether it is the width that the kernel chose); the array path launches nothing."""
+    def candidates(self, problem: Problem) -> list[Candidate]:
+        """Return every launch that this prover may run the problem with, kernel by kernel."""
         if 0 in problem.y_shape:
             raise ProblemError(sentence("verify", f"{problem} has an output without elements", "something to compare", "take another case"))
         if self.engine == "arrays":
-            return [("arrays", "", None, True)]
+            return [Candidate("arrays", None, True)]
         if self._kernel is not None:
             takers = [choose.choose(problem, self.device, self._kernel)]
         else:
             names = {answer.kernel for answer in choose.options(problem, self.device) if answer.reason is None}
             takers = [kernel for kernel in ORDER if kernel.name in names]
-        found: list[tuple[str, str, Launch | None, bool]] = []
+        found = []
         for kernel in takers:
-            launch = kernel.launch(problem)
-            width = next((width for width in INDICES if f", {width}" in launch.name), "")
-            variants = {width: launch}
-            if width == "int32":  # what 32 bits hold fits 64 as well
-                variants["int64"] = dataclasses.replace(launch, name=launch.name.replace(", int32", ", int64"))
-            for index, variant in variants.items():
-                if self._index in (None, index) and (self._wanted is None or self._wanted(variant.name)):
-                    found.append((kernel.name, index, variant, index == width))
-        return found
+            chosen = kernel.launch(problem, device=self.device)
+            found += [Candidate(kernel.name, launch, launch == chosen) for launch in kernel.variants(problem) if self._takes(launch)]
+        if self._instance is None:
+            return found
+        exactly = [candidate for candidate in found if candidate.instance == self._instance]
+        return exactly or [candidate for candidate in found if candidate.launch and self._instance in candidate.launch.names]
+
+    def _is_asked(self) -> bool:
+        return not (self._index is None and self._instance is None and self._wanted is None)
+
+    def _takes(self, launch: Launch) -> bool:
+        return (self._index is None or f", {self._index}" in launch.name) and (self._wanted is None or self._wanted(launch))
 
     def _run(self, trial: Trial, launch: Launch | None, inputs: testing.Inputs, expected: Any, bound: Any) -> None:
         """Run one trial, compare, and count it."""
@@ -228,6 +251,20 @@ class Prover:
             if stray is not None:
                 raise AssertionError(f"{problem}: {name}: {stray}")
         return {name: found[name] for name in written}
+
+
+def draw(found: list[Candidate], seed: int) -> tuple[list[Candidate], list[Candidate]]:
+    """Return, of each kernel, its choice and another variant to run on whole numbers, and any one to run on random numbers."""
+    whole: list[Candidate] = []
+    at_random: list[Candidate] = []
+    for name in dict.fromkeys(candidate.kernel for candidate in found):
+        mine = [candidate for candidate in found if candidate.kernel == name]
+        others = [candidate for candidate in mine if not candidate.chosen]
+        whole += [candidate for candidate in mine if candidate.chosen]
+        whole += others[seed % len(others) :][:1] if others else []
+        # Numbers of which every so manieth is met, divided, meet every variant.
+        at_random.append(mine[seed // RANDOM_EVERY % len(mine)])
+    return whole, at_random
 
 
 def compare(problem: Problem, outputs: dict[str, np.ndarray], expected: Any, bound: Any) -> float:

@@ -62,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--case", help="run this problem alone, such as n2c8h9w7_k4r3s2_pad1_f16, in every schedule")
     parser.add_argument("--kernel", help="run this kernel alone, such as conv_direct")
     parser.add_argument("--index", choices=INDICES, help="run instances of this index width alone")
+    parser.add_argument("--instance", metavar="NAME", help="run what launches this instance alone, such as 'conv_direct<float32, Nhwc, int32, WideTile>'")
     parser.add_argument("--data", choices=KINDS_OF_DATA, help="run on whole numbers (exact) or on random numbers (bounded) alone")
     parser.add_argument("--schedule", metavar="ORDER[:SEED[:LANDING]]", help="run the simulator in this schedule alone (default: all in turn)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="append what was counted to this ledger")
@@ -73,12 +74,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.record is not None:
         return _record(arguments)
     schedule = None if arguments.schedule is None else schedule_of(arguments.schedule, "--schedule")
-    options = dict(kernel=arguments.kernel, index=arguments.index, data=arguments.data, schedule=schedule)
+    options = dict(kernel=arguments.kernel, index=arguments.index, instance=arguments.instance, data=arguments.data, schedule=schedule)
     prover = Prover(arguments.engine, **options)
     _check_words(arguments, prover)
     problem = None if arguments.case is None else parse(arguments.case)
     if problem is not None:
-        prover.launches(problem)  # a refusal comes before anything is printed
+        prover.candidates(problem)  # a refusal comes before anything is printed
     screen = Screen()
     screen.line(f"engine {prover.engine}, {_where(prover)}; seed {arguments.seed}", "bold")
     began = datetime.datetime.now(datetime.timezone.utc)
@@ -124,7 +125,7 @@ def _where(prover: Prover) -> str:
 def _facts(prover: Prover, arguments: argparse.Namespace, began: str, taken: float) -> dict[str, Any]:
     """Return the ledger's record of this run."""
     device = {} if prover.engine in ("simulated", "arrays") else conformance.device_facts(prover.engine)
-    words = {name: getattr(arguments, name) for name in ("seed", "case", "kernel", "index", "data", "schedule")}
+    words = {name: getattr(arguments, name) for name in ("seed", "case", "kernel", "index", "instance", "data", "schedule")}
     return {
         "atrous": atrous.__version__,
         "began": began,

@@ -12,6 +12,7 @@ from ..launch import Launch
 Quad = tuple[int, int, int, int]
 GRID_LIMIT = 2**31 - 1  # blocks along x; y and z stop at 65,535, so every kernel here counts along x alone
 INT32_ELEMENTS = 2**31 - 1
+MOST_ALIGNMENT = 16  # bytes: of the widest load
 
 
 @dataclass(frozen=True)
@@ -73,13 +74,17 @@ DEVICES = {
 
 @dataclass(frozen=True)
 class Strides:
-    """Element strides of the operands in canonical order: x (n,h,w,c), weight (k,r,s,c), residual and y (n,p,q,k)."""
+    """Element strides of the operands in canonical order, and what their addresses are multiples of.
+
+    x is in the order (n, h, w, c), weight in (k, r, s, c), residual, y and index in (n, p, q, k).
+    """
 
     x: Quad
     y: Quad
     weight: Quad = (0, 0, 0, 0)
     residual: Quad = (0, 0, 0, 0)
     index: Quad = (0, 0, 0, 0)
+    alignment: int = MOST_ALIGNMENT  # a power of two up to it: the addresses of x and weight are multiples of it
 
 
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -97,13 +102,21 @@ def canonical(strides: tuple[int, ...], layout: str, order: str) -> Quad:
 
 
 def default_strides(problem: Any) -> Strides:
-    """Return the strides of contiguous operands of a Conv2dProblem or Pool2dProblem."""
+    """Return the strides of contiguous and aligned operands of a Conv2dProblem or Pool2dProblem."""
     x = canonical(contiguous(problem.x_shape), problem.layout, "NHWC")
     y = canonical(contiguous(problem.y_shape), problem.layout, "NHWC")
     if not hasattr(problem, "weight_layout"):
         return Strides(x=x, y=y, index=y)
     weight = canonical(contiguous(problem.weight_shape), problem.weight_layout, "KRSC")
     return Strides(x=x, y=y, weight=weight, residual=y)
+
+
+def alignment_of(*addresses: int) -> int:
+    """Return the largest power of two up to 16 that divides every address."""
+    bits = MOST_ALIGNMENT
+    for address in addresses:
+        bits |= address
+    return bits & -bits
 
 
 def spans_int32(problem: Any, strides: Strides) -> bool:
@@ -118,6 +131,11 @@ def spans_int32(problem: Any, strides: Strides) -> bool:
             return False
     # 2^16 leaves room for the last tile's overshoot
     return math.prod(problem.y_shape) <= INT32_ELEMENTS - 2**16 and math.prod(problem.x_shape) <= INT32_ELEMENTS - 2**16
+
+
+def index_widths(problem: Any, strides: Strides) -> tuple[str, ...]:
+    """Return the C++ integers that reach every element, the narrowest first: what 32 bits hold fits 64 as well."""
+    return ("int32", "int64") if spans_int32(problem, strides) else ("int64",)
 
 
 @dataclass(frozen=True)
@@ -150,11 +168,14 @@ class Kernel(Protocol):
     def declines(self, problem: Any, device: Device) -> str | None:
         """Return why this kernel does not take the problem, as a sentence, or None if it does."""
 
-    def launch(self, problem: Any, strides: Strides | None = None) -> Launch:
-        """Return the launch for operands of these strides (default: contiguous)."""
+    def launch(self, problem: Any, strides: Strides | None = None, device: Device | None = None) -> Launch:
+        """Return the launch for operands of these strides (default: contiguous) on a device (default: the simulated one)."""
+
+    def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
+        """Yield every launch that computes the problem, each of which `launch` returns on some device or for some strides."""
 
     def seconds(self, problem: Any, device: Device) -> float:
         """Return the estimated time on the device."""
 
     def instances(self) -> Iterator[str]:
-        """Yield every name that `launch` can return: these are what csrc/instances builds."""
+        """Yield every name in the sequences that `variants` can yield: these are what csrc/instances builds."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..arguments import INPUT_DTYPES, LAYOUTS
 from ..launch import Launch
-from .base import GRID_LIMIT, INT32_ELEMENTS, Device, Kernel, Strides, default_strides, spans_int32
+from .base import GRID_LIMIT, INT32_ELEMENTS, Device, Kernel, Strides, default_strides, index_widths
 from .parameters import BYTES, CPP_TYPES, ConvArguments, conv_arguments, pointer_names
 
 THREADS = 256
@@ -59,10 +59,8 @@ def largest_sum(problem: Any) -> int:
     return problem.r * problem.s * (problem.c // problem.groups) * x_most * max(-lowest, highest)
 
 
-def conv_launch(kernel: Kernel, problem: Any, strides: Strides | None, count: int, *tile: str) -> Launch:
+def conv_launch(kernel: Kernel, problem: Any, strides: Strides, count: int, index: str, *tile: str) -> Launch:
     """Return the launch of a convolution kernel of 256 threads a block: NAME<dtype, layout, index, tile...>."""
-    strides = strides or default_strides(problem)
-    index = "int32" if spans_int32(problem, strides) else "int64"
     types = ", ".join([CPP_TYPES[problem.dtype], problem.layout.capitalize(), index, *tile])
     return Launch(
         name=f"{kernel.name}<{types}>",
@@ -96,9 +94,15 @@ class ConvDirect:
             return f"{blocks(problem)} blocks are more than a grid's {GRID_LIMIT}"
         return None
 
-    def launch(self, problem: Any, strides: Strides | None = None) -> Launch:
-        """Return the launch for operands of these strides (default: contiguous)."""
-        return conv_launch(self, problem, strides, blocks(problem), tile_of(problem))
+    def launch(self, problem: Any, strides: Strides | None = None, device: Device | None = None) -> Launch:
+        """Return the launch for operands of these strides (default: contiguous); the same on every device."""
+        return next(self.variants(problem, strides))
+
+    def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
+        """Yield the launch of each index width that reaches every element."""
+        strides = strides or default_strides(problem)
+        for index in index_widths(problem, strides):
+            yield conv_launch(self, problem, strides, blocks(problem), index, tile_of(problem))
 
     def seconds(self, problem: Any, device: Device) -> float:
         """Return the estimated time: a roofline in which idle columns of a tile cost as much as used ones."""
@@ -106,7 +110,7 @@ class ConvDirect:
         return roofline(problem, device, problem.flops * column_tiles(problem) * TILES[tile][1] / max(1, problem.k), EFFICIENCY[tile])
 
     def instances(self) -> Iterator[str]:
-        """Yield every name that `launch` can return."""
+        """Yield every name that `variants` can give."""
         for dtype in INPUT_DTYPES:
             for layout in LAYOUTS:
                 for index in ("int32", "int64"):

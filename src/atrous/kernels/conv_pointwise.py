@@ -7,7 +7,7 @@ from typing import Any
 
 from ..arguments import FLOAT_DTYPES, LAYOUTS
 from ..launch import Launch
-from .base import GRID_LIMIT, Device, Strides
+from .base import GRID_LIMIT, Device, Strides, default_strides, index_widths
 from .conv_direct import SIZE_LIMIT, conv_launch, roofline
 from .parameters import CPP_TYPES
 
@@ -49,16 +49,22 @@ class ConvPointwise:
             return f"{blocks(problem)} blocks are more than a grid's {GRID_LIMIT}"
         return None
 
-    def launch(self, problem: Any, strides: Strides | None = None) -> Launch:
-        """Return the launch for operands of these strides (default: contiguous)."""
-        return conv_launch(self, problem, strides, blocks(problem))
+    def launch(self, problem: Any, strides: Strides | None = None, device: Device | None = None) -> Launch:
+        """Return the launch for operands of these strides (default: contiguous); the same on every device."""
+        return next(self.variants(problem, strides))
+
+    def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
+        """Yield the launch of each index width that reaches every element."""
+        strides = strides or default_strides(problem)
+        for index in index_widths(problem, strides):
+            yield conv_launch(self, problem, strides, blocks(problem), index)
 
     def seconds(self, problem: Any, device: Device) -> float:
         """Return the estimated time: a roofline in which idle columns of a tile cost as much as used ones."""
         return roofline(problem, device, problem.flops * -(-problem.k // COLUMNS) * COLUMNS / max(1, problem.k), EFFICIENCY)
 
     def instances(self) -> Iterator[str]:
-        """Yield every name that `launch` can return."""
+        """Yield every name that `variants` can give."""
         for dtype in FLOAT_DTYPES:
             for layout in LAYOUTS:
                 for index in ("int32", "int64"):

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..arguments import FLOAT_DTYPES, INPUT_DTYPES, LAYOUTS
 from ..launch import Launch
-from .base import GRID_LIMIT, Device, Strides, default_strides, spans_int32
+from .base import GRID_LIMIT, Device, Strides, default_strides, index_widths
 from .parameters import BYTES, CPP_TYPES, PoolArguments, pointer_names, pool_arguments
 
 THREADS = 256
@@ -237,10 +237,17 @@ class Pool:
         count = blocks(problem, shape, choose_tiling(shape))
         return f"{count} blocks are more than a grid's {GRID_LIMIT}" if count > GRID_LIMIT else None
 
-    def launch(self, problem: Any, strides: Strides | None = None) -> Launch:
-        """Return the launch for operands of these strides (default: contiguous)."""
+    def launch(self, problem: Any, strides: Strides | None = None, device: Device | None = None) -> Launch:
+        """Return the launch for operands of these strides (default: contiguous); the same on every device."""
+        return next(self.variants(problem, strides))
+
+    def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
+        """Yield the launch of each index width that reaches every element."""
         strides = strides or default_strides(problem)
-        index = "int32" if spans_int32(problem, strides) else "int64"
+        for index in index_widths(problem, strides):
+            yield self._launch(problem, strides, index)
+
+    def _launch(self, problem: Any, strides: Strides, index: str) -> Launch:
         shape = shape_of(problem)
         tiling = choose_tiling(shape)
         return Launch(
@@ -261,7 +268,7 @@ class Pool:
         return max(moved / (0.8 * device.bandwidth), 5 * problem.flops / device.flops) + LAUNCH_SECONDS
 
     def instances(self) -> Iterator[str]:
-        """Yield every name that `launch` can return."""
+        """Yield every name that `variants` can give."""
         for dtype in INPUT_DTYPES:
             maxima = ("MaxReduction", "MaxIndexReduction")
             for reduction in (*maxima, *sorted(set(REDUCTIONS.values()))) if dtype in FLOAT_DTYPES else maxima:
