@@ -62,6 +62,24 @@ inline StructLayout finish_arguments_layout() {
   return {ATROUS_FIELD(conv), ATROUS_FIELD(segments), ATROUS_FIELD(reserved), {"sizeof", sizeof(Struct)}};
 }
 
+inline StructLayout pack_arguments_layout() {
+  using Struct = PackArguments;
+  return {ATROUS_FIELD(weight),
+          ATROUS_FIELD(packed_weight),
+          ATROUS_FIELD(weight_stride),
+          ATROUS_FIELD(k),
+          ATROUS_FIELD(r),
+          ATROUS_FIELD(s),
+          ATROUS_FIELD(channels),
+          ATROUS_FIELD(taps_in_run),
+          ATROUS_FIELD(chunk_channels),
+          ATROUS_FIELD(run_elements),
+          ATROUS_FIELD(planes),
+          ATROUS_FIELD(with_sums),
+          ATROUS_FIELD(row_parts),
+          {"sizeof", sizeof(Struct)}};
+}
+
 inline StructLayout pool_arguments_layout() {
   using Struct = PoolArguments;
   return {ATROUS_FIELD(x),
@@ -141,6 +159,7 @@ inline StructLayout struct_layout(const std::string& name) {
   if (name == "Epilogue") return epilogue_layout();
   if (name == "ConvArguments") return conv_arguments_layout();
   if (name == "FinishArguments") return finish_arguments_layout();
+  if (name == "PackArguments") return pack_arguments_layout();
   if (name == "PoolArguments") return pool_arguments_layout();
   if (name == "ProbeArguments") return probe_arguments_layout();
   if (name == "TensorMapRequest") return tensor_map_request_layout();

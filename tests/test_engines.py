@@ -18,7 +18,7 @@ from atrous.errors import CudaError, EngineUnavailable
 from atrous.kernels import HELPERS, ORDER, parameters
 from atrous.launch import Launch
 
-STRUCTS = ("Epilogue", "ConvArguments", "FinishArguments", "PoolArguments")
+STRUCTS = ("Epilogue", "ConvArguments", "FinishArguments", "PackArguments", "PoolArguments")
 NAMES = {name: kernel.header for kernel in (*ORDER, *HELPERS) for name in kernel.instances()}
 SAMPLED = sorted(random.Random(0).sample(sorted(NAMES), 12))
 
@@ -45,6 +45,7 @@ def test_every_name_that_can_be_asked_for_is_built(extension):
 def test_the_sizes_of_the_arguments(extension):
     sizes = {"conv": ctypes.sizeof(parameters.ConvArguments), "pool": ctypes.sizeof(parameters.PoolArguments)}
     sizes["finish"] = ctypes.sizeof(parameters.FinishArguments)
+    sizes["pack"] = ctypes.sizeof(parameters.PackArguments)
     assert {extension.parameter_bytes(name) for name in NAMES} == set(sizes.values())
     for name in NAMES:
         assert extension.parameter_bytes(name) == sizes[re.match("[a-z]+", name)[0]], name

@@ -42,6 +42,7 @@ KernelEntry kernel_entry(const char* name, void (*kernel)(Arguments)) {
 void add_conv_direct(std::vector<KernelEntry>& entries);
 void add_conv_pointwise(std::vector<KernelEntry>& entries);
 void add_finish_splits(std::vector<KernelEntry>& entries);
+void add_pack_weight(std::vector<KernelEntry>& entries);
 void add_pool(std::vector<KernelEntry>& entries);
 void add_probes_async_copy(std::vector<KernelEntry>& entries);
 void add_probes_gemm_sm80(std::vector<KernelEntry>& entries);

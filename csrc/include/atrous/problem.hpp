@@ -74,6 +74,21 @@ struct FinishArguments {
   int reserved;
 };
 
+// Rows of packed weights: for every chunk of channels, for r, for every run of taps, the run's elements (s, c), c
+// fastest, then zeros up to run_elements, which are whole pieces of 16 bytes.
+struct PackArguments {
+  const void* weight;   // [K, R, S, C/G] by weight_stride
+  void* packed_weight;  // [planes, K, row], then [K] int32 sums of the rows where with_sums
+  int64 weight_stride[4];
+  int k, r, s, channels;  // channels: C/G
+  int taps_in_run;        // 1: runs of channels; s: runs of taps and channels
+  int chunk_channels;     // 1 to channels
+  int run_elements;
+  int planes;  // float32: 1, or 2 for what a tf32 leaves of it
+  int with_sums;
+  int row_parts;  // blocks that share the rows of one; 1 where with_sums
+};
+
 struct PoolArguments {
   const void* x;           // [N, H, W, C] by x_stride
   const void* tap_weight;  // [R, S] float32, float64 for float64 x; weighted pooling only

@@ -65,6 +65,17 @@ class FinishArguments(ctypes.Structure):
     _fields_ = [("conv", ConvArguments), ("segments", ctypes.c_int), ("reserved", ctypes.c_int)]
 
 
+class PackArguments(ctypes.Structure):
+    """Mirror of struct PackArguments."""
+
+    _fields_ = [
+        ("weight", ctypes.c_void_p),
+        ("packed_weight", ctypes.c_void_p),
+        ("weight_stride", _Strides),  # elements, in the order k, r, s, c
+        *((name, ctypes.c_int) for name in ("k", "r", "s", "channels", "taps_in_run", "chunk_channels", "run_elements", "planes", "with_sums", "row_parts")),
+    ]
+
+
 class PoolArguments(ctypes.Structure):
     """Mirror of struct PoolArguments."""
 
