@@ -41,7 +41,7 @@ def test_segments_never_ask_for_the_batch(seed):
             assert len(counts) == 1, problem
 
 
-@pytest.mark.parametrize("steps", [1, 7, 8, 15, 16, 17, 41, 144, 576, 100_003])
+@pytest.mark.parametrize("steps", [1, 7, 8, 15, 16, 17, 41, 130, 144, 145, 576, 100_003])
 @pytest.mark.parametrize("tiles", [1, 3, 8, 60, 64, 65, 128, 1000])
 def test_segments_cover_gemm_k_and_none_is_empty(steps, tiles):
     count = gemm_cost.segments(64, 64 * tiles, 1, steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import fields
 from typing import Any
 
 from . import kernels
@@ -12,6 +13,11 @@ from .kernels.parameters import BYTES
 from .problem import Conv2dProblem, Pool2dProblem, parse
 
 Problem = Conv2dProblem | Pool2dProblem
+
+#: The images of the batch at which kernels are ranked, whatever N is: kernels may add in different orders, and an image has
+#: the same bits in any batch. 32 fills a GPU in nearly every layer of the suite, so that the ranking compares work and not
+#: launches.
+RANKING_BATCH = 32
 
 
 def operation_of(problem: Problem) -> str:
@@ -42,17 +48,38 @@ def device_named(name: str) -> Device:
     raise ProblemError(sentence("explain", f"device is {shown(name)}", f"one of {', '.join(DEVICES)}, or an index of a CUDA device", "name an architecture"))
 
 
+def at_batch(problem: Problem, count: int) -> Problem:
+    """Return the problem for so many images, for estimates alone: what was checked of it once is not checked again."""
+    if problem.n == count:
+        return problem
+    other = object.__new__(type(problem))
+    for field in fields(problem):
+        object.__setattr__(other, field.name, getattr(problem, field.name))
+    object.__setattr__(other, "n", count)
+    return other
+
+
 def options(problem: Problem, device: Device) -> list[Choice]:
     """Return the answer of every kernel of the operation, in ORDER: a reason, or an estimate of its time on the device."""
     answers = []
+    ranked = at_batch(problem, RANKING_BATCH)
     for kernel in kernels.for_operation("conv2d" if isinstance(problem, Conv2dProblem) else "pool2d"):
         reason = kernel.declines(problem, device)
-        answers.append(Choice(kernel.name, reason, seconds=math.inf if reason else kernel.seconds(problem, device)))
+        if reason is not None:
+            answers.append(Choice(kernel.name, reason))
+            continue
+        answers.append(Choice(kernel.name, seconds=kernel.seconds(problem, device), ranked_seconds=kernel.seconds(ranked, device)))
     return answers
 
 
+def best_of(answers: list[Choice]) -> Choice | None:
+    """Return the kernel with the least time at the ranking batch, or None where all decline."""
+    taken = [answer for answer in answers if answer.reason is None]
+    return min(taken, key=lambda answer: answer.ranked_seconds) if taken else None
+
+
 def choose(problem: Problem, device: Device, kernel: str | None = None) -> Kernel:
-    """Return the kernel that takes the problem: the one named, else the one with the least estimated time.
+    """Return the kernel that takes the problem: the one named, else the one with the least estimated time at RANKING_BATCH.
 
     Raises
     ------
@@ -66,13 +93,13 @@ def choose(problem: Problem, device: Device, kernel: str | None = None) -> Kerne
         names = ", ".join(repr(answer.kernel) for answer in answers)
         raise ProblemError(sentence(operation_of(problem), f"kernel is {shown(kernel)}", f"one of {names}", "pass kernel=None to have one chosen"))
     answers = [answer for answer in answers if kernel in (None, answer.kernel)]
-    taken = [answer for answer in answers if answer.reason is None]
-    if not taken:
+    taken = best_of(answers)
+    if taken is None:
         refusals = "; ".join(f"{answer.kernel} declines: {answer.reason}" for answer in answers)
         raise UnsupportedProblem(
             sentence(operation_of(problem), f"{problem}: {refusals}", "a problem that a CUDA kernel takes", "use engine='arrays', or another dtype or layout")
         )
-    best = kernels.named(min(taken, key=lambda answer: answer.seconds).kernel)
+    best = kernels.named(taken.kernel)
     assert best is not None
     return best
 
@@ -88,37 +115,76 @@ class Explanation(str):
         return made
 
 
+def arithmetic_rate(problem: Problem, device: Device) -> tuple[float, str]:
+    """Return the operations a second that bound the problem on the device whatever the kernel, and their name."""
+    ordinary = (device.flops, "float32 FMA")
+    if not isinstance(problem, Conv2dProblem) or problem.dtype == "float64" or problem.precision == "strict":
+        return ordinary
+    if problem.dtype == "float32":
+        part, word = (1, "tf32 tensor cores") if problem.precision == "tf32" else (3, "tf32 tensor cores, three products")
+        return max(ordinary, (device.tf32_flops / part, word))
+    return max(ordinary, (device.half_flops, "16-bit tensor cores") if BYTES[problem.dtype] == 2 else (device.int8_ops, "8-bit tensor cores"))
+
+
 def explain_problem(problem: Problem, device: Device, engine: str | None = None, strides: Strides | None = None) -> Explanation:
     """Return why each kernel takes or declines a problem, with its FLOPs, least bytes and roofline floor."""
     moved, flops = minimum_bytes(problem), problem.flops
-    floor = max(flops / device.flops, moved / device.bandwidth)
-    bound = "compute" if flops / device.flops >= moved / device.bandwidth else "memory"
+    rate, units = arithmetic_rate(problem, device)
+    floor = max(flops / rate, moved / device.bandwidth)
+    bound = "compute" if flops / rate >= moved / device.bandwidth else "memory"
     lines = [
         f"{operation_of(problem)} {problem}",
         f"  x {problem.x_shape} -> y {problem.y_shape}, {problem.layout}",
-        f"  {flops:,} FLOPs, at least {moved:,} bytes; floor on {device.name} {floor * 1e6:.3f} us ({bound}-bound, float32 FMA; estimate)",
+        f"  {flops:,} FLOPs, at least {moved:,} bytes; floor on {device.name} {floor * 1e6:.3f} us ({bound}-bound, {units}; estimate)",
     ]
     answers = options(problem, device)
-    taken = [answer for answer in answers if answer.reason is None]
-    best = min(taken, key=lambda answer: answer.seconds).kernel if taken and engine != "arrays" else None
+    best = best_of(answers) if engine != "arrays" else None
     rows: list[dict[str, Any]] = []
     for answer in answers:
-        kernel = kernels.named(answer.kernel)
-        assert kernel is not None
-        launch = None if answer.reason or not math.prod(problem.y_shape) else kernel.launch(problem, strides, device)
-        chosen = answer.kernel == best
-        microseconds = None if answer.reason else answer.seconds * 1e6
-        rows.append(dict(kernel=answer.kernel, chosen=chosen, reason=answer.reason, microseconds=microseconds, launch=launch))
-        mark = "->" if chosen else "  "
-        lines.append(
-            f"{mark} {answer.kernel}: "
-            + (f"declines: {answer.reason}" if answer.reason else f"takes it, about {microseconds:.2f} us (estimate); {launch or 'nothing to launch'}")
-        )
+        rows.append(_row(problem, device, answer, best, strides))
+        lines.append(_line(rows[-1]))
+    lines += _why_not_the_quickest(problem, answers, best)
     chosen = best is None
     reason = None if chosen else "chosen only when asked for with engine='arrays', or where no CUDA engine serves the array"
     rows.append(dict(kernel="arrays", chosen=chosen, reason=reason, microseconds=None, launch=None))
     lines.append(("->" if chosen else "  ") + " arrays: " + (reason or "windows and matrix products in array calls"))
     return Explanation("\n".join(lines), rows)
+
+
+def account_of(kernel: Kernel, problem: Problem, device: Device) -> str:
+    """Return what a kernel's estimate rests on, in words: its units and their rate, its tile, what bounds it."""
+    account = getattr(kernel, "account", None)
+    return str(account(problem, device)) if account else "units that it does not name"
+
+
+def _row(problem: Problem, device: Device, answer: Choice, best: Choice | None, strides: Strides | None) -> dict[str, Any]:
+    """Return what `.rows` says of one kernel."""
+    kernel = kernels.named(answer.kernel)
+    assert kernel is not None
+    found: dict[str, Any] = dict(kernel=answer.kernel, chosen=answer is best, reason=answer.reason, microseconds=None, launch=None)
+    if answer.reason is None:
+        found["launch"] = kernel.launch(problem, strides, device) if math.prod(problem.y_shape) else None
+        found |= dict(microseconds=answer.seconds * 1e6, ranked_microseconds=answer.ranked_seconds * 1e6, account=account_of(kernel, problem, device))
+    return found
+
+
+def _line(row: dict[str, Any]) -> str:
+    """Return the line of one kernel."""
+    name = f"{'->' if row['chosen'] else '  '} {row['kernel']}: "
+    if row["reason"]:
+        return f"{name}declines: {row['reason']}"
+    verb = "takes it, about" if row["chosen"] else "would take about"
+    return f"{name}{verb} {row['microseconds']:.2f} us on {row['account']} (estimate); {row['launch'] or 'nothing to launch'}"
+
+
+def _why_not_the_quickest(problem: Problem, answers: list[Choice], best: Choice | None) -> list[str]:
+    """Return a line where another kernel is estimated quicker for this N than the one chosen at the ranking batch."""
+    quickest = min((answer for answer in answers if answer.reason is None), key=lambda answer: answer.seconds, default=None)
+    if best is None or quickest is None or quickest.seconds >= best.seconds:
+        return []
+    times = ", ".join(f"{answer.kernel} {answer.ranked_seconds * 1e6:.2f} us" for answer in (best, quickest))
+    said = f"{quickest.kernel} is estimated quicker at N = {problem.n}; kernels are ranked at N = {RANKING_BATCH} ({times})"
+    return [f"   {said}, so that no batch changes an image's bits"]
 
 
 def explain_case(case: str | Problem, device: str | None = None) -> Explanation:

@@ -146,6 +146,7 @@ class Choice:
     reason: str | None = None
     launch: Launch | None = field(default=None, repr=False)
     seconds: float = math.inf
+    ranked_seconds: float = math.inf  # for a batch of choose.RANKING_BATCH images: the least is chosen
 
 
 class Helper(Protocol):

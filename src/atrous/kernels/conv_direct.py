@@ -21,6 +21,8 @@ BUNDLED_COLUMNS = TILES["NarrowTile"][1]
 #: a step of gemm_k may pass its end by 64 slots, a tile of output channels theirs by 64 columns
 SIZE_LIMIT = 2**31 - 64
 LAUNCH_SECONDS = 2.5e-6
+#: dtype -> the share of the float32 rate that its multiply-adds run at, where it is not all of it
+RATES = {"float64": 0.5, "int8": 0.5, "uint8": 0.5}
 #: integer input dtype -> its lowest and highest value
 INTEGER_RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
 
@@ -44,10 +46,16 @@ def blocks(problem: Any) -> int:
 
 def roofline(problem: Any, device: Device, flops: float, efficiency: float) -> float:
     """Return the longer of arithmetic and of moving each operand once at 0.7 of the bandwidth, plus a launch."""
-    rate = {"float64": 0.5, "int8": 0.5, "uint8": 0.5}.get(problem.dtype, 1.0) * efficiency
+    rate = RATES.get(problem.dtype, 1.0) * efficiency
     moved = (math.prod(problem.x_shape) + math.prod(problem.weight_shape)) * BYTES[problem.dtype]
     moved += math.prod(problem.y_shape) * BYTES[problem.out_dtype] * (1 + problem.residual)
     return max(flops / (device.flops * rate), moved / (0.7 * device.bandwidth)) + LAUNCH_SECONDS
+
+
+def ordinary_units(problem: Any, device: Device, tile: str) -> str:
+    """Return in words what bounds a kernel that multiplies on the ordinary units."""
+    rate = device.flops * RATES.get(problem.dtype, 1.0)
+    return f"the ordinary units ({rate / 1e12:.3g} TFLOP/s), {tile}"
 
 
 def largest_sum(problem: Any) -> int:
@@ -108,6 +116,10 @@ class ConvDirect:
         """Return the estimated time: a roofline in which idle columns of a tile cost as much as used ones."""
         tile = tile_of(problem)
         return roofline(problem, device, problem.flops * column_tiles(problem) * TILES[tile][1] / max(1, problem.k), EFFICIENCY[tile])
+
+    def account(self, problem: Any, device: Device) -> str:
+        """Return what the estimate rests on, in words."""
+        return ordinary_units(problem, device, tile_of(problem))
 
     def instances(self) -> Iterator[str]:
         """Yield every name that `variants` can give."""

@@ -8,7 +8,7 @@ from typing import Any
 from ..arguments import FLOAT_DTYPES, LAYOUTS
 from ..launch import Launch
 from .base import GRID_LIMIT, Device, Strides, default_strides, index_widths
-from .conv_direct import SIZE_LIMIT, conv_launch, roofline
+from .conv_direct import SIZE_LIMIT, conv_launch, ordinary_units, roofline
 from .parameters import CPP_TYPES
 
 PIXELS, COLUMNS = 128, 64  # of a block: WideTile of tile.cuh
@@ -62,6 +62,10 @@ class ConvPointwise:
     def seconds(self, problem: Any, device: Device) -> float:
         """Return the estimated time: a roofline in which idle columns of a tile cost as much as used ones."""
         return roofline(problem, device, problem.flops * -(-problem.k // COLUMNS) * COLUMNS / max(1, problem.k), EFFICIENCY)
+
+    def account(self, problem: Any, device: Device) -> str:
+        """Return what the estimate rests on, in words."""
+        return ordinary_units(problem, device, f"{PIXELS} pixels by {COLUMNS} channels a block")
 
     def instances(self) -> Iterator[str]:
         """Yield every name that `variants` can give."""

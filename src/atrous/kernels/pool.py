@@ -267,6 +267,10 @@ class Pool:
             moved += math.prod(problem.y_shape) * BYTES[problem.index_dtype]
         return max(moved / (0.8 * device.bandwidth), 5 * problem.flops / device.flops) + LAUNCH_SECONDS
 
+    def account(self, problem: Any, device: Device) -> str:
+        """Return what the estimate rests on, in words."""
+        return f"memory ({device.bandwidth / 1e12:.3g} TB/s) or the ordinary units ({device.flops / 1e12:.3g} TFLOP/s), 5 operations a tap"
+
     def instances(self) -> Iterator[str]:
         """Yield every name that `variants` can give."""
         for dtype in INPUT_DTYPES:
