@@ -67,7 +67,7 @@ FLOORS = (
     ("include/atrous/problem.hpp",),
     ("include/atrous/tensor_map.hpp",),
     ("include/atrous/geometry.hpp", "include/atrous/types.cuh", "include/atrous/prims/"),
-    ("include/atrous/vec.cuh", "include/atrous/layout.cuh"),
+    ("include/atrous/vec.cuh", "include/atrous/layout.cuh", "include/atrous/tf32.cuh"),
     ("include/atrous/epilogue.cuh", "include/atrous/tile.cuh", "include/atrous/reductions.cuh"),
     ("include/atrous/kernels/", "include/atrous/probes/"),
     ("instances/",),

@@ -207,6 +207,66 @@ def test_round_tf32_truncates_what_is_not_finite():
     np.testing.assert_array_equal(y.view(np.uint32), np.array(expected, np.uint32))
 
 
+SPECIAL = [0x7F800000, 0xFF800000, 0x7FC00000, 0xFFFFFFFF, 0x7FFFFFFF]
+LARGEST = [0x7F7FFFFF, 0xFF7FFFFF, 0x7F7FF000, 0x7F7FEFFF, 0xFF7FE000]
+
+
+def splits(x):
+    """Return what the kernels make of floats: rounded, high, low, and a weight's high and low."""
+    x = np.resize(x, -(-x.size // 128) * 128)
+    return run("probe_split_tf32<float32>", np.zeros((x.size, 5), np.float32), x, x, count=x.size, grid=x.size // 128, block=128).T
+
+
+def cut(x):
+    """Return what a tensor core reads of floats."""
+    return (x.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32).astype(np.float64)
+
+
+def test_split_holds_22_bits_of_every_normal_float():
+    random = np.random.default_rng(5)
+    bits = random.integers(0, 2**32, 2**17, dtype=np.uint32)
+    bits[: 2**14] = bits[: 2**14] & 0xFFFFE000 | random.integers(0xFFE, 0x1003, 2**14, dtype=np.uint32)  # about halfway
+    x = bits.view(np.float32)
+    x = np.where(np.isfinite(x) & (np.abs(x) > 2.0**-112) & (np.abs(x) < 2.0**127.9), x, np.float32(-1.0))
+    rounded, high, low, weight_high, weight_low = splits(x)
+    wide = x.astype(np.float64)
+    np.testing.assert_array_equal(cut(rounded), nearest_tf32(x))
+    np.testing.assert_array_equal(high, nearest_tf32(x))
+    np.testing.assert_array_equal(weight_high, high)
+    np.testing.assert_array_equal(high.astype(np.float64) + low, wide)
+    assert (np.abs(cut(low)) <= 2.0**-11 * np.abs(wide)).all()
+    assert (np.abs(wide - high - cut(low)) <= 2.0**-23 * np.abs(wide)).all()
+    assert (np.abs(wide - weight_high - cut(weight_low)) <= 2.0**-23 * np.abs(wide)).all()
+    assert (weight_low.view(np.uint32) & 0x1FFF == 0).all()
+
+
+def test_split_of_subnormal_and_tiny_floats_loses_less_than_the_last_bit_of_tf32():
+    bits = np.concatenate([np.arange(0x4000), np.random.default_rng(6).integers(0, 2**26, 2**13)]).astype(np.uint32)
+    x = np.concatenate([bits, bits | 0x80000000]).view(np.float32)
+    _, high, low, weight_high, weight_low = splits(x)
+    wide = x.astype(np.float64)
+    for parts in (high + cut(low), weight_high + cut(weight_low)):
+        assert (np.abs(wide - parts) <= 2.0**-136).all()
+    assert ((weight_high != 0) == (x != 0)).all()
+    assert (np.signbit(weight_high) == np.signbit(x)).all()
+
+
+def test_split_leaves_no_infinity_to_meet_a_zero():
+    """An infinity and a NaN are in the low part, beside a finite high one; what is near the largest float stays finite."""
+    x = np.array(SPECIAL + LARGEST, np.uint32).view(np.float32)
+    rounded, high, low, weight_high, weight_low = (part[: x.size] for part in splits(x))
+    assert np.isfinite(high).all() and np.isfinite(weight_high).all() and (high != 0).all() and (weight_high != 0).all()
+    np.testing.assert_array_equal(cut(rounded)[:5], [np.inf, -np.inf, np.nan, np.nan, np.nan])
+    for part in (low, weight_low):
+        np.testing.assert_array_equal(cut(part)[:5], [np.inf, -np.inf, np.nan, np.nan, np.nan])
+    np.testing.assert_array_equal(weight_high[:2], [1, -1])
+    np.testing.assert_array_equal(np.signbit(high[:2]), [False, True])
+    wide = x[5:].astype(np.float64)
+    assert (np.abs(cut(rounded)[5:] - wide) < 2.0**-10 * np.abs(wide)).all()
+    for parts in (high + cut(low), weight_high + cut(weight_low)):
+        assert (np.abs(parts[5:] - wide) <= 2.0**-21 * np.abs(wide)).all()
+
+
 # ---- ldmatrix, stmatrix
 
 

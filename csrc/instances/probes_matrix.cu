@@ -1,4 +1,4 @@
-// The probes of ldmatrix, mma and the rounding to tf32.
+// The probes of ldmatrix, mma the rounding to tf32 and the split into two.
 #include "atrous/probes/matrix.cuh"
 #include "instances/table.hpp"
 
@@ -17,6 +17,7 @@ void add_probes_matrix(std::vector<KernelEntry>& entries) {
   entries.push_back(ATROUS_KERNEL(probe_mma<int8>));
   entries.push_back(ATROUS_KERNEL(probe_mma<uint8>));
   entries.push_back(ATROUS_KERNEL(probe_round_tf32<float32>));
+  entries.push_back(ATROUS_KERNEL(probe_split_tf32<float32>));
 }
 
 }  // namespace atrous

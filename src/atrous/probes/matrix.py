@@ -1,4 +1,4 @@
-"""Probes of csrc/include/atrous/probes/matrix.cuh: ldmatrix, stmatrix, mma and rounding to tf32."""
+"""Probes of csrc/include/atrous/probes/matrix.cuh: ldmatrix, stmatrix, mma, rounding to tf32 and the split into two."""
 
 from __future__ import annotations
 
@@ -75,6 +75,11 @@ def _reals_to_round(random: np.random.Generator) -> Arrays:
     return {"x": np.where(np.isnan(real), np.float32(1.5), real)}
 
 
+def _reals_to_split(random: np.random.Generator) -> Arrays:
+    given = _reals_to_round(random)
+    return {"x": np.where(np.isinf(given["x"]), np.float32(-0.75), given["x"])}  # inf - inf is a NaN of either sign
+
+
 PROBES = (
     *(
         Probe(
@@ -94,4 +99,7 @@ PROBES = (
     *(_mma(element, True) for element in ELEMENTS),
     *(_mma(element, False) for element in ("float16", "bfloat16", "float32")),
     Probe("round_tf32", "probe_round_tf32<float32>", HEADER, _reals_to_round, ((COUNT,), "float32"), count=COUNT, grid=(COUNT // 128, 1, 1), block=(128, 1, 1)),
+    Probe(
+        "split_tf32", "probe_split_tf32<float32>", HEADER, _reals_to_split, ((COUNT, 5), "uint32"), count=COUNT, grid=(COUNT // 128, 1, 1), block=(128, 1, 1)
+    ),
 )  # fmt: skip

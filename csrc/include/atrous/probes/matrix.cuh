@@ -5,6 +5,7 @@
 #include "atrous/prims/matrix.cuh"
 #include "atrous/prims/mma.cuh"
 #include "atrous/probes/probe.hpp"
+#include "atrous/tf32.cuh"
 #include "atrous/types.cuh"
 
 namespace atrous {
@@ -77,6 +78,22 @@ template <class Real>
 __global__ void probe_round_tf32(const __grid_constant__ ProbeArguments a) {
   const int64 i = static_cast<int64>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (i < a.count) static_cast<Real*>(a.y)[i] = prims::round_tf32(static_cast<const Real*>(a.x)[i]);
+}
+
+// x: [count] Real, which is float32; y: [count, 5] unsigned: the bits of x rounded, of its two parts, and of its two
+// parts as a weight
+template <class Real>
+__global__ void probe_split_tf32(const __grid_constant__ ProbeArguments a) {
+  const int64 i = static_cast<int64>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= a.count) return;
+  const Real value = static_cast<const Real*>(a.x)[i];
+  const Tf32Pair pair = split_tf32(value), weight = split_weight_tf32(value);
+  unsigned* y = static_cast<unsigned*>(a.y) + 5 * i;
+  y[0] = rounded_tf32(value);
+  y[1] = __float_as_uint(pair.high);
+  y[2] = __float_as_uint(pair.low);
+  y[3] = __float_as_uint(weight.high);
+  y[4] = __float_as_uint(weight.low);
 }
 
 constexpr int kProbeRows = 64;  // in shared memory, of 16 bytes
