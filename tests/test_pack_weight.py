@@ -137,20 +137,37 @@ def test_sums_of_the_largest_weights(dtype, value, total):
     assert (packed.view(BITS[dtype]).reshape(2, 20, 112)[..., :100] == value).all() and not packed.reshape(2, 20, 112)[..., 100:].any()
 
 
+LARGEST, LARGEST_TF32 = float(numpy.finfo(numpy.float32).max), 2.0**128 - 2.0**117
+#: bits among the low 13 alone, which no tf32 has
+HIDDEN_NANS = numpy.array([0x7F800001, 0xFF800400], numpy.uint32).view(numpy.float32)
+SPECIAL = numpy.array([numpy.inf, -numpy.inf, numpy.nan, *HIDDEN_NANS, LARGEST, -LARGEST, 0.0, -0.0, 1 + 2.0**-11, 2.0**-140], numpy.float32)
+
+
+def packed_specials(planes):
+    """Return [planes, values] of what SPECIAL is packed to, each as the one weight of a row."""
+    weight = SPECIAL.reshape(-1, 1, 1, 1)
+    packed, _ = run(weight, PackedRows("float32", *weight.shape, planes=planes))
+    return packed.view(numpy.float32).reshape(planes, len(SPECIAL), 4)[..., 0]
+
+
 def test_floats_that_are_no_numbers_or_nearly_none():
-    largest, tf32_largest = numpy.finfo(numpy.float32).max, numpy.float32(2.0**128 - 2.0**117)
-    hidden_nan = numpy.array([0x7F800001, 0xFF800400], numpy.uint32).view(numpy.float32)  # bits among the low 13 alone
-    values = numpy.array([numpy.inf, -numpy.inf, numpy.nan, *hidden_nan, largest, -largest, 0.0, -0.0, 1 + 2.0**-11, 2.0**-140], numpy.float32)
-    weight = values.reshape(-1, 1, 1, 1)
-    packed, _ = run(weight, PackedRows("float32", *weight.shape, planes=2))
-    high, low = packed.view(numpy.float32).reshape(2, len(values), 4)[..., 0]
-    assert high[:2].tolist() == [numpy.inf, -numpy.inf] and numpy.isnan(high[2:5]).all() and not low[:5].any()
-    assert high[5:7].tolist() == [tf32_largest, -tf32_largest]
-    # 2^117 - 2^104 is left; its nearest tf32 is 2^117, and 2^128 in all would be infinite
-    assert low[5:7].tolist() == [2.0**117 - 2.0**106, 2.0**106 - 2.0**117]
-    assert numpy.signbit(high[7:9]).tolist() == [False, True]
-    assert (high[9], low[9]) == (1 + 2.0**-10, -(2.0**-11))  # halves away from zero
-    assert high[10] + low[10] == pytest.approx(2.0**-140, abs=2.0**-137)
+    (values,) = packed_specials(1)
+    assert values[:2].tolist() == [numpy.inf, -numpy.inf] and numpy.isnan(values[2:5]).all()
+    assert values[5:7].tolist() == [LARGEST_TF32, -LARGEST_TF32]  # the nearest would be infinite
+    assert numpy.signbit(values[7:9]).tolist() == [False, True] and not values[7:9].any()
+    assert values[9] == 1 + 2.0**-10  # halves away from zero
+    assert abs(values[10]) <= 2.0**-136
+
+
+def test_two_planes_of_floats_that_are_no_numbers_or_nearly_none():
+    high, low = packed_specials(2)
+    assert high[:2].tolist() == [1, -1] and low[:2].tolist() == [numpy.inf, -numpy.inf]  # in the second plane, which is multiplied first
+    assert numpy.isfinite(high).all() and numpy.isnan(low[2:5]).all()
+    assert high[5:7].tolist() == [LARGEST_TF32, -LARGEST_TF32] and numpy.isfinite(low[5:7]).all()
+    assert (high[5:7].astype(float) + low[5:7]).tolist() == pytest.approx([LARGEST, -LARGEST], rel=2.0**-22)
+    assert not high[7:9].any() and not low[7:9].any()
+    assert (high[9], low[9]) == (1 + 2.0**-10, -(2.0**-11))
+    assert high[10] > 0 and high[10] + low[10] == pytest.approx(2.0**-140, abs=2.0**-136)  # not 0: an infinite x gives an infinity
 
 
 @pytest.mark.parametrize(

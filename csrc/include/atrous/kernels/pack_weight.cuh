@@ -2,7 +2,7 @@
 //
 // Computes  row k: for every chunk of channels, for r, for every run of taps_in_run taps: the run's weights (s, c), c
 //           fastest, then zeros up to run_elements; a channel that the last chunk lacks is zero. float32 becomes the
-//           nearest tf32; with 2 planes the second holds the nearest tf32 of what is left. Sums of rows wrap.
+//           nearest tf32, or the two planes that split_weight_tf32 makes of it. Sums of rows wrap.
 // Layout    weight: [K, R, S, C/G] through its element strides. packed_weight: [planes, K, row] dense, then the int32
 //           sums [K] where they are asked for.
 // Mapping   A warp owns a row, or every row_parts-th 32 pieces of it; a lane a piece. A block has 8 neighbouring rows:
@@ -14,8 +14,8 @@
 #pragma once
 
 #include "atrous/geometry.hpp"
-#include "atrous/prims/mma.cuh"
 #include "atrous/prims/warp.cuh"
+#include "atrous/tf32.cuh"
 #include "atrous/vec.cuh"
 
 namespace atrous {
@@ -23,38 +23,21 @@ namespace atrous {
 constexpr int kPackThreads = 256;
 constexpr int kPackRows = kPackThreads / 32;
 
-__device__ __forceinline__ bool is_finite(float32 value) {
-  return (__float_as_uint(value) & 0x7fffffffu) < 0x7f800000u;
-}
-
-// Whether a finite value rounds to an infinity.
-__device__ __forceinline__ bool overflows_tf32(float32 value) {
-  return is_finite(value) && !is_finite(prims::round_tf32(value));
-}
-
-__device__ __forceinline__ float32 truncate_tf32(float32 value) {
-  return __uint_as_float(__float_as_uint(value) & 0xffffe000u);
-}
-
-// What a plane holds of a weight.
+// What one of `planes` planes holds of a weight.
 template <class T>
-__device__ __forceinline__ T plane_of(T value, int) {
+__device__ __forceinline__ T plane_of(T value, int, int) {
   return value;
 }
 
-// Infinities and NaNs have no rest, whose difference would be a NaN. Values next to the largest are truncated: neither
-// the nearest tf32 nor its sum with the nearest to the rest would be finite. round_tf32 makes an infinity of a NaN with
-// bits among the low 13 alone.
+// A NaN stays one where its only bits are among those that tf32 drops.
 template <>
-__device__ __forceinline__ float32 plane_of(float32 value, int plane) {
-  if (!is_finite(value)) {
-    if (plane > 0) return 0.0f;
-    return value == value ? value : __uint_as_float(__float_as_uint(value) | 0x00400000u);
+__device__ __forceinline__ float32 plane_of(float32 value, int plane, int planes) {
+  if (planes == 2) {
+    const Tf32Pair pair = split_weight_tf32(value);
+    return plane == 0 ? pair.high : pair.low;
   }
-  const bool truncate = overflows_tf32(value);
-  const float32 high = truncate ? truncate_tf32(value) : prims::round_tf32(value);
-  if (plane == 0) return high;
-  return truncate ? truncate_tf32(value - high) : prims::round_tf32(value - high);
+  const unsigned quiet = value == value ? 0 : 0x00400000u;
+  return __uint_as_float((rounded_tf32(value) & kTf32Bits) | quiet);
 }
 
 template <class T>
@@ -117,7 +100,7 @@ __global__ void __launch_bounds__(kPackThreads) pack_weight(const __grid_constan
     for (int plane = 0; plane < a.planes; ++plane) {
       Vec<T, kElements> held;
 #pragma unroll
-      for (int i = 0; i < kElements; ++i) held.value[i] = plane_of(values.value[i], plane);
+      for (int i = 0; i < kElements; ++i) held.value[i] = plane_of(values.value[i], plane, a.planes);
       store_vec(packed + (static_cast<int64>(plane) * a.k + k) * row + piece * kElements, held);
     }
     if constexpr (sizeof(T) == 1) {
