@@ -53,9 +53,12 @@ def filters() -> np.ndarray:
 BASES: dict[str, Callable[[], dict[str, Any]]] = {
     "conv2d": lambda: {"x": image(), "weight": filters()},
     **{name: lambda: {"x": image(), "window": 2} for name in POOLS},
+    "conv2d_pool2d": lambda: {"x": image(), "weight": filters()},
+    "plan_conv2d_pool2d": lambda: {"x_shape": (1, 5, 6, 4), "weight": filters()},
     "plan_conv2d": lambda: {"x_shape": (1, 5, 6, 4), "weight": filters()},
     "plan_pool2d": lambda: {"x_shape": (1, 5, 6, 4), "window": 2, "kind": "max", "dtype": "float32"},
     "conv plan": lambda: {"plan": atrous.plan_conv2d((1, 5, 6, 4), filters()), "x": image()},
+    "pooled plan": lambda: {"plan": atrous.plan_conv2d_pool2d((1, 5, 6, 4), filters()), "x": image()},
     "residual plan": lambda: {"plan": atrous.plan_conv2d((1, 5, 6, 4), filters(), residual=True), "x": image(), "residual": floats(1, 3, 4, 4)},
     "pool plan": lambda: {"plan": atrous.plan_pool2d((1, 5, 6, 4), 2, "max", dtype="float32"), "x": image()},
     "conv for_input": lambda: {"resized": atrous.plan_conv2d((1, 5, 6, 4), filters()), "x_shape": (1, 7, 7, 4)},
@@ -70,6 +73,8 @@ BASES: dict[str, Callable[[], dict[str, Any]]] = {
 #: function -> shape of the output of its good call, for those that take out=
 OUT_SHAPES = {
     "conv2d": (1, 3, 4, 4),
+    "conv2d_pool2d": (1, 1, 2, 4),
+    "pooled plan": (1, 1, 2, 4),
     **dict.fromkeys(POOLS, (1, 2, 3, 4)),
     "conv plan": (1, 3, 4, 4),
     "residual plan": (1, 3, 4, 4),

@@ -20,8 +20,9 @@ MAY_IMPORT = {
     "config": {"errors"},
     "arguments": {"errors", "geometry"},
     "casestring": {"errors", "geometry", "arguments"},
-    "window": {"errors", "geometry", "casestring"},
-    "problem": {"errors", "geometry", "arguments", "casestring", "window"},
+    "window": {"errors", "geometry", "arguments", "casestring"},
+    "pool_problem": {"errors", "arguments", "window"},
+    "problem": {"errors", "geometry", "arguments", "casestring", "window", "pool_problem"},
     "weighting": {"geometry"},
     "kernels": {"problem", "arguments", "launch"},
     "reference": {"problem", "geometry", "weighting"},
@@ -29,7 +30,8 @@ MAY_IMPORT = {
     "interop": {"errors"},
     "overlap": {"interop"},
     "operands": {"errors", "interop", "overlap"},
-    "choose": {"kernels", "problem", "config", "errors"},
+    "in_two": {"kernels", "launch"},
+    "choose": {"kernels", "in_two", "problem", "config", "errors"},
     "sampling": {"arguments", "errors", "problem"},
     "redzones": {"errors", "interop"},
     "probes": {"launch", "kernels"},
@@ -40,20 +42,23 @@ MAY_IMPORT["ledger"] = {"errors"}
 MAY_IMPORT["verify"] = {"choose", "engines", "kernels", "launch", "ledger", "redzones", "sampling", "testing", "weighting"}
 MAY_IMPORT["verify"] |= {"arguments", "config", "errors", "problem"}
 MAY_IMPORT["recall"] = {"interop", "overlap"}
-MAY_IMPORT["plan"] = {"recall", "window", "choose", "engines", "kernels", "config", *MAY_IMPORT["problem"], "problem", "interop", "operands", "weighting"}
+MAY_IMPORT["checks"] = {"choose", "errors", "operands", "problem", "window"}
+MAY_IMPORT["plan"] = {"checks", "recall", "in_two", "choose", "engines", "kernels", "config", "problem", "interop", "operands", "weighting"}
+MAY_IMPORT["plan"] |= MAY_IMPORT["problem"]
 _DOORS = {"plan", "requests", "operands", "problem", "interop", "errors", "arguments"}
 MAY_IMPORT.update(
     requests={"arguments", "errors", "problem"},
     ops=_DOORS,
+    conv_pool=_DOORS,
     pools=_DOORS,
     weighted_pool=_DOORS,
     planners=_DOORS,
     queries=_DOORS | {"choose", "geometry"},
 )
 #: where the public names are defined
-PUBLIC = {"__init__", "ops", "pools", "weighted_pool", "planners", "queries", "plan", "errors", "testing", "problem"}
+PUBLIC = {"__init__", "ops", "conv_pool", "pools", "weighted_pool", "planners", "queries", "plan", "errors", "testing", "problem"}
 MAY_IMPORT.update(
-    __init__={"ops", "plan", "planners", "pools", "weighted_pool", "queries", "choose", "errors", "problem"},
+    __init__={"ops", "conv_pool", "plan", "planners", "pools", "weighted_pool", "queries", "choose", "errors", "problem"},
     nets=PUBLIC,
     adapters=PUBLIC,
     cli=PUBLIC | {"nets", "config", "verify", "ledger", "conformance", "kernels"},

@@ -8,12 +8,13 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as _version
 
+from .conv_pool import conv2d_pool2d, plan_conv2d_pool2d
 from .errors import AtrousError, CudaError, EngineUnavailable, OutOfMemory, ProblemError, UnsupportedProblem
 from .ops import conv2d
 from .plan import Plan, engine_reasons
 from .planners import plan_conv2d, plan_pool2d
 from .pools import avg_pool2d, l2_pool2d, lp_pool2d, max_pool2d, rms_pool2d
-from .problem import Conv2dProblem, Pool2dProblem, parse
+from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem, parse
 from .queries import explain, indices_to_onnx, indices_to_tf, output_size
 from .weighted_pool import weighted_avg_pool2d
 
@@ -25,6 +26,7 @@ except PackageNotFoundError:  # a source tree that was never installed
 __all__ = [
     "AtrousError",
     "Conv2dProblem",
+    "ConvPool2dProblem",
     "CudaError",
     "EngineUnavailable",
     "OutOfMemory",
@@ -35,6 +37,7 @@ __all__ = [
     "__version__",
     "avg_pool2d",
     "conv2d",
+    "conv2d_pool2d",
     "engine_reasons",
     "explain",
     "indices_to_onnx",
@@ -45,6 +48,7 @@ __all__ = [
     "output_size",
     "parse",
     "plan_conv2d",
+    "plan_conv2d_pool2d",
     "plan_pool2d",
     "rms_pool2d",
     "weighted_avg_pool2d",

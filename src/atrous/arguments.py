@@ -142,7 +142,7 @@ def axis_padding(operation: str, name: str, value: Any) -> AxisPadding:
     return number, number
 
 
-def padding_axes(operation: str, value: Any) -> tuple[AxisPadding, AxisPadding]:
+def padding_axes(operation: str, value: Any, name: str = "padding") -> tuple[AxisPadding, AxisPadding]:
     """Return the padding of rows and of columns.
 
     `value` is a name, an int, a pair (rows, columns), or ((top, bottom), (left, right)); an axis of a pair may
@@ -153,13 +153,13 @@ def padding_axes(operation: str, value: Any) -> tuple[AxisPadding, AxisPadding]:
             raise ProblemError(
                 sentence(
                     operation,
-                    f"padding is {shown(value)} with {counted(len(value), 'entry', 'entries')}",
+                    f"{name} is {shown(value)} with {counted(len(value), 'entry', 'entries')}",
                     "a name, an int, (rows, columns) or ((top, bottom), (left, right))",
                     "group four numbers into two pairs",
                 )
             )
-        return axis_padding(operation, "padding[0]", value[0]), axis_padding(operation, "padding[1]", value[1])
-    both = axis_padding(operation, "padding", value)
+        return axis_padding(operation, f"{name}[0]", value[0]), axis_padding(operation, f"{name}[1]", value[1])
+    both = axis_padding(operation, name, value)
     return both, both
 
 

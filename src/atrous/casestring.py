@@ -33,7 +33,9 @@ def _pads(pads: tuple[int, int, int, int]) -> list[str]:
 
 
 def format_case(problem: Any) -> str:
-    """Return the case string of a Conv2dProblem or Pool2dProblem; defaults are left out, the dtype never."""
+    """Return the case string of a problem; defaults are left out, the dtype never."""
+    if hasattr(problem, "pool"):
+        return f"{format_case(problem.conv)}+{'_'.join(_window_parts(problem.pool))}"
     return "_".join(_conv_parts(problem) if hasattr(problem, "groups") else _pool_parts(problem))
 
 
@@ -74,12 +76,17 @@ def _conv_parts(p: Any) -> list[str]:
 
 
 def _pool_parts(p: Any) -> list[str]:
+    return [_head(p), *_window_parts(p), DTYPES[p.dtype], *([] if p.layout == "NHWC" else [p.layout.lower()])]
+
+
+def _window_parts(p: Any) -> list[str]:
+    """Return the words of a pooling that do not follow from its x."""
     kind = p.kind
     if kind == "lp":
         kind += _number(p.power)
     if kind == "weighted":
         kind = p.weighting + ("" if p.sigma is None else _number(p.sigma))
-    parts = [_head(p), kind, f"r{p.r}s{p.s}", *_pads(p.pads)]
+    parts = [kind, f"r{p.r}s{p.s}", *_pads(p.pads)]
     if p.stride != (p.r, p.s):
         parts.append(_pair("stride", p.stride))
     if p.dilation != (1, 1):
@@ -96,10 +103,25 @@ def _pool_parts(p: Any) -> list[str]:
         parts.append("div" + _number(p.divisor))
     if p.normalize != "valid":
         parts.append("normfull")
-    parts.append(DTYPES[p.dtype])
-    if p.layout != "NHWC":
-        parts.append(p.layout.lower())
     return parts
+
+
+def split_pair(case: str) -> tuple[str, Any, dict[str, Any]] | None:
+    """Return (the convolution's case, window sizes or None for global, options of the pooling) of "CONVOLUTION+POOLING", else None.
+
+    A plus sign before a digit belongs to a number: 1e+20.
+    """
+    if not isinstance(case, str) or len(case) > 1000 or (plus := re.search(r"\+(?!\d|inf\b)", case)) is None:
+        return None
+    words = case[plus.end() :].strip().replace("same_lower", "samelower").split("_")
+    for word in words:
+        if word in _LONG or word in ("nhwc", "nchw"):
+            raise _refusal(case, word, "neither dtype nor layout behind '+' (they are those of the convolution's output)")
+    if len(words) < 2:
+        raise _refusal(case, case, "a kind of pooling and then its window behind '+', as in n1c3h9w9_k8r3s3_f16+max_r2s2")
+    window, options = _split_pool(case, ["", *words])
+    del options["dtype"]
+    return case[: plus.start()], window, options
 
 
 def split_case(case: str) -> tuple[bool, dict[str, int], Any, dict[str, Any]]:

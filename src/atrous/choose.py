@@ -8,11 +8,12 @@ from typing import Any
 
 from . import kernels
 from .errors import ProblemError, UnsupportedProblem, sentence, shown
+from .in_two import THEN, InTwo, between_bytes
 from .kernels.base import DEVICES, Choice, Device, Kernel, Strides
 from .kernels.parameters import BYTES
-from .problem import Conv2dProblem, Pool2dProblem, parse
+from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem, parse
 
-Problem = Conv2dProblem | Pool2dProblem
+Problem = Conv2dProblem | Pool2dProblem | ConvPool2dProblem
 
 #: The images of the batch at which kernels are ranked, whatever N is: kernels may add in different orders, and an image has
 #: the same bits in any batch. 32 fills a GPU in nearly every layer of the suite, so that the ranking compares work and not
@@ -30,9 +31,10 @@ def minimum_bytes(problem: Problem) -> int:
     moved = math.prod(problem.x_shape) * BYTES[problem.dtype]
     outputs = math.prod(problem.y_shape)
     moved += outputs * BYTES[problem.out_dtype]
-    if isinstance(problem, Conv2dProblem):
-        moved += math.prod(problem.weight_shape) * BYTES[problem.dtype]
-        moved += outputs * BYTES[problem.out_dtype] * problem.residual
+    if not isinstance(problem, Pool2dProblem):
+        conv = problem.conv if isinstance(problem, ConvPool2dProblem) else problem
+        moved += math.prod(conv.weight_shape) * BYTES[conv.dtype]
+        moved += math.prod(conv.y_shape) * BYTES[conv.out_dtype] * conv.residual
     elif problem.return_indices:
         moved += outputs * BYTES[problem.index_dtype]
     return moved
@@ -48,28 +50,65 @@ def device_named(name: str) -> Device:
     raise ProblemError(sentence("explain", f"device is {shown(name)}", f"one of {', '.join(DEVICES)}, or an index of a CUDA device", "name an architecture"))
 
 
-def at_batch(problem: Problem, count: int) -> Problem:
+def at_batch(problem: Any, count: int) -> Any:
     """Return the problem for so many images, for estimates alone: what was checked of it once is not checked again."""
     if problem.n == count:
         return problem
     other = object.__new__(type(problem))
+    changes: dict[str, Any] = {"n": count}
+    if isinstance(problem, ConvPool2dProblem):
+        changes = {"conv": at_batch(problem.conv, count), "pool": at_batch(problem.pool, count)}
     for field in fields(problem):
-        object.__setattr__(other, field.name, getattr(problem, field.name))
-    object.__setattr__(other, "n", count)
+        object.__setattr__(other, field.name, changes.get(field.name, getattr(problem, field.name)))
     return other
 
 
-def options(problem: Problem, device: Device) -> list[Choice]:
-    """Return the answer of every kernel of the operation, in ORDER: a reason, or an estimate of its time on the device."""
+def options(problem: Problem, device: Device, kernel: str | None = None) -> list[Choice]:
+    """Return the answer of every kernel of the operation, in ORDER: a reason, or an estimate of its time on the device.
+
+    A pooled convolution may also run in two, the last of the list: as the kernels that its two problems choose alone, or
+    with `kernel` where that is one of the convolution's. Both ways give the same bits, so a kernel for both declines
+    where the convolution alone is chosen from those that add in another order.
+    """
+    if not isinstance(problem, ConvPool2dProblem):
+        found = kernels.for_operation("conv2d" if isinstance(problem, Conv2dProblem) else "pool2d")
+        return [_answer(one, problem, device, one.declines(problem, device)) for one in found]
+    alone, two = _in_two(problem, device, kernel if kernel in _names("conv2d") else None)
     answers = []
+    for one in kernels.for_operation("conv2d_pool2d"):
+        reason = one.declines(problem, device)
+        if reason is None and alone not in getattr(one, "adds_like", ()):
+            reason = f"the convolution alone runs on {alone}, which adds in another order, and the bits are those of the two calls"
+        answers.append(_answer(one, problem, device, reason))
+    return [*answers, two]
+
+
+def _answer(kernel: Kernel, problem: Problem, device: Device, reason: str | None) -> Choice:
+    if reason is not None:
+        return Choice(kernel.name, reason)
     ranked = at_batch(problem, RANKING_BATCH)
-    for kernel in kernels.for_operation("conv2d" if isinstance(problem, Conv2dProblem) else "pool2d"):
-        reason = kernel.declines(problem, device)
-        if reason is not None:
-            answers.append(Choice(kernel.name, reason))
-            continue
-        answers.append(Choice(kernel.name, seconds=kernel.seconds(problem, device), ranked_seconds=kernel.seconds(ranked, device)))
-    return answers
+    return Choice(kernel.name, seconds=kernel.seconds(problem, device), ranked_seconds=kernel.seconds(ranked, device))
+
+
+def _in_two(problem: ConvPool2dProblem, device: Device, kernel: str | None) -> tuple[str, Choice]:
+    """Return the name of the kernel that the convolution chooses alone, and the answer of both one after the other."""
+    try:
+        conv, pool = choose(problem.conv, device, kernel), choose(problem.pool, device)
+    except UnsupportedProblem as refusal:
+        return "no kernel", Choice("in two", str(refusal))
+    return conv.name, _answer(InTwo(conv, pool), problem, device, None)
+
+
+def _names(operation: str) -> list[str]:
+    return [kernel.name for kernel in kernels.for_operation(operation)]
+
+
+def _named(name: str) -> Kernel:
+    """Return the kernel of an answer's name, which may be that of two."""
+    first, _, second = name.partition(THEN)
+    kernel, pool = kernels.named(first), kernels.named(second)
+    assert kernel is not None
+    return kernel if pool is None else InTwo(kernel, pool)
 
 
 def best_of(answers: list[Choice]) -> Choice | None:
@@ -81,6 +120,8 @@ def best_of(answers: list[Choice]) -> Choice | None:
 def choose(problem: Problem, device: Device, kernel: str | None = None) -> Kernel:
     """Return the kernel that takes the problem: the one named, else the one with the least estimated time at RANKING_BATCH.
 
+    For a pooled convolution `kernel` names one for both, or the convolution's of the two.
+
     Raises
     ------
     ProblemError
@@ -88,20 +129,22 @@ def choose(problem: Problem, device: Device, kernel: str | None = None) -> Kerne
     UnsupportedProblem
         If the named kernel, or every kernel, declines; the message carries each one's sentence.
     """
-    answers = options(problem, device)
-    if kernel is not None and kernel not in [answer.kernel for answer in answers]:
-        names = ", ".join(repr(answer.kernel) for answer in answers)
-        raise ProblemError(sentence(operation_of(problem), f"kernel is {shown(kernel)}", f"one of {names}", "pass kernel=None to have one chosen"))
-    answers = [answer for answer in answers if kernel in (None, answer.kernel)]
+    answers = options(problem, device, kernel)
+    if kernel is not None:
+        words = [answer.kernel for answer in answers]
+        if isinstance(problem, ConvPool2dProblem):
+            words = _names("conv2d_pool2d") + _names("conv2d")
+        if kernel not in words:
+            names = ", ".join(map(repr, words))
+            raise ProblemError(sentence(operation_of(problem), f"kernel is {shown(kernel)}", f"one of {names}", "pass kernel=None to have one chosen"))
+        answers = [answer for answer in answers if answer.kernel == kernel] or answers[-1:]
     taken = best_of(answers)
     if taken is None:
         refusals = "; ".join(f"{answer.kernel} declines: {answer.reason}" for answer in answers)
         raise UnsupportedProblem(
             sentence(operation_of(problem), f"{problem}: {refusals}", "a problem that a CUDA kernel takes", "use engine='arrays', or another dtype or layout")
         )
-    best = kernels.named(taken.kernel)
-    assert best is not None
-    return best
+    return _named(taken.kernel)
 
 
 class Explanation(str):
@@ -118,6 +161,8 @@ class Explanation(str):
 def arithmetic_rate(problem: Problem, device: Device) -> tuple[float, str]:
     """Return the operations a second that bound the problem on the device whatever the kernel, and their name."""
     ordinary = (device.flops, "float32 FMA")
+    if isinstance(problem, ConvPool2dProblem):
+        problem = problem.conv
     if not isinstance(problem, Conv2dProblem) or problem.dtype == "float64" or problem.precision == "strict":
         return ordinary
     if problem.dtype == "float32":
@@ -137,6 +182,8 @@ def explain_problem(problem: Problem, device: Device, engine: str | None = None,
         f"  x {problem.x_shape} -> y {problem.y_shape}, {problem.layout}",
         f"  {flops:,} FLOPs, at least {moved:,} bytes; floor on {device.name} {floor * 1e6:.3f} us ({bound}-bound, {units}; estimate)",
     ]
+    if isinstance(problem, ConvPool2dProblem):
+        lines.append(f"  one kernel for both neither writes nor reads again the {between_bytes(problem):,} bytes of {problem.conv.y_shape} between the two")
     answers = options(problem, device)
     best = best_of(answers) if engine != "arrays" else None
     rows: list[dict[str, Any]] = []
@@ -159,10 +206,9 @@ def account_of(kernel: Kernel, problem: Problem, device: Device) -> str:
 
 def _row(problem: Problem, device: Device, answer: Choice, best: Choice | None, strides: Strides | None) -> dict[str, Any]:
     """Return what `.rows` says of one kernel."""
-    kernel = kernels.named(answer.kernel)
-    assert kernel is not None
     found: dict[str, Any] = dict(kernel=answer.kernel, chosen=answer is best, reason=answer.reason, microseconds=None, launch=None)
     if answer.reason is None:
+        kernel = _named(answer.kernel)
         found["launch"] = kernel.launch(problem, strides, device) if math.prod(problem.y_shape) else None
         found |= dict(microseconds=answer.seconds * 1e6, ranked_microseconds=answer.ranked_seconds * 1e6, account=account_of(kernel, problem, device))
     return found

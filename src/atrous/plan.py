@@ -5,28 +5,27 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from dataclasses import fields
 from typing import Any
 
 from . import config
 from .arguments import WEIGHTINGS
+from .checks import check_inputs, named_words, output_axes, resize
 from .choose import Explanation, Problem, choose, device_named, explain_problem, operation_of
+from .choose import options as choose_options
 from .engines import arrays, compiled, runtime, simulated, why_not
 from .errors import EngineUnavailable, ProblemError, UnsupportedProblem, sentence, shown, typed
+from .in_two import InTwo, between_bytes
 from .interop import Library, Operand, library_named, numpy_dtype, stream_pointer
 from .kernels.base import Device, Kernel, Strides, alignment_of, canonical
-from .operands import Operands, gather, matches, output, same_device, vector
-from .problem import Conv2dProblem, Pool2dProblem
+from .operands import Operands, gather, output, same_device
+from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
 from .recall import Recall
 from .weighting import tap_weights
-from .window import WindowGeometry
 
 log = logging.getLogger("atrous")
 
 KERNEL_ENGINES = {"compiled": compiled, "runtime": runtime, "simulated": simulated}
 ENGINES = (*KERNEL_ENGINES, "arrays")
-#: fields of a problem that follow from shapes, window and padding; all others are options of its `make`
-GEOMETRY = {field.name for field in fields(WindowGeometry)} | {"k"}
 
 
 def engine_reasons() -> dict[str, str | None]:
@@ -47,7 +46,11 @@ class Route:
     @property
     def workspace_bytes(self) -> int:
         """Bytes held beyond the output while running; 0 for every kernel."""
-        return 0 if self.kernel else arrays.workspace_bytes(self.problem)
+        if self.kernel:
+            return 0
+        if isinstance(self.problem, ConvPool2dProblem):
+            return between_bytes(self.problem) + max(arrays.workspace_bytes(self.problem.conv), arrays.workspace_bytes(self.problem.pool))
+        return arrays.workspace_bytes(self.problem)
 
     def run(self, library: Library, inputs: Operands, outputs: list[Operand], stream: int) -> None:
         """Compute the outputs from checked operands."""
@@ -82,16 +85,24 @@ class Route:
     def _run_arrays(self, library: Library, inputs: Operands, outputs: list[Operand]) -> None:
         found = {name: library.computable(operand) for name, operand in inputs.items()}
         written = [library.computable(operand) for operand in outputs]
-        if isinstance(self.problem, Conv2dProblem):
-            arrays.conv2d(self.problem, found["x"], found["weight"], found.get("scale"), found.get("bias"), found.get("residual"), written[0])
-        else:
-            arrays.pool2d(self.problem, found["x"], found.get("tap_weight"), written[0], written[1] if len(written) > 1 else None)
+        x, problem = found["x"], self.problem
+        if not isinstance(problem, Pool2dProblem):
+            conv = problem.conv if isinstance(problem, ConvPool2dProblem) else problem
+            y = written[0]
+            if conv is not problem:
+                made = library.empty(conv.y_shape, conv.out_dtype, inputs["x"])
+                y = library.computable(library.made(operation_of(problem), made, inputs["x"]))
+            arrays.conv2d(conv, x, found["weight"], found.get("scale"), found.get("bias"), found.get("residual"), y)
+            x = y
+        if not isinstance(problem, Conv2dProblem):
+            pool = problem.pool if isinstance(problem, ConvPool2dProblem) else problem
+            arrays.pool2d(pool, x, found.get("tap_weight"), written[0], written[1] if len(written) > 1 else None)
 
 
 def _strides(problem: Problem, given: Operands) -> Strides:
     layout = problem.layout
     found: dict[str, Any] = {name: canonical(given[name].strides, layout, "NHWC") for name in ("x", "y", "residual", "index") if name in given}
-    if isinstance(problem, Conv2dProblem):
+    if not isinstance(problem, Pool2dProblem):
         found["weight"] = canonical(given["weight"].strides, problem.weight_layout, "KRSC")
     return Strides(**found, alignment=alignment_of(*(given[name].pointer for name in ("x", "weight") if name in given)))
 
@@ -142,6 +153,8 @@ def _best(problem: Problem, device: str, reachable: tuple[str, ...], kernel: str
 def _bind(problem: Problem, device: str, engine: str, kernel: str | None) -> Route:
     operation = operation_of(problem)
     if engine == "arrays":
+        if isinstance(problem, ConvPool2dProblem):
+            log.debug("%s: in two: the array path has no kernel for both", problem)
         if kernel is not None:
             raise ProblemError(
                 sentence(
@@ -157,6 +170,12 @@ def _bind(problem: Problem, device: str, engine: str, kernel: str | None) -> Rou
         raise EngineUnavailable(sentence(operation, f"engine {engine!r} cannot run here: {reason}", "an engine that can", "pass engine=None"))
     target = device_named("simulated") if engine == "simulated" else _cuda_device(device)
     chosen = choose(problem, target, kernel)
+    if isinstance(chosen, InTwo):
+        reasons = [f"{answer.kernel}: {answer.reason or 'takes longer'}" for answer in choose_options(problem, target)[:-1]]
+        log.debug("%s: in two (%s)", problem, "; ".join(reasons) or "no kernel for both")
+        raise UnsupportedProblem(
+            sentence(operation, f"{problem} runs in two, and engine {engine!r} runs one launch a call", "the array path", "call conv2d and then the pooling")
+        )
     log.debug("%s: engine %s, kernel %s", problem, engine, chosen.name)
     return Route(problem, engine, chosen, target)
 
@@ -183,7 +202,7 @@ class Plan:
     """One operation, ready to run on arrays of one shape: `y = plan(x)`, or `plan(x, out=y)` without any allocation.
 
     A plan holds its own packed copy of weight, scale and bias, taken when it was made: writing to the originals
-    afterwards changes nothing. Make one with `plan_conv2d` or `plan_pool2d`.
+    afterwards changes nothing. Make one with `plan_conv2d`, `plan_pool2d` or `plan_conv2d_pool2d`.
     """
 
     def __init__(self, problem: Problem, library: Library | None, constants: Operands, engine: str | None, kernel: str | None) -> None:
@@ -211,7 +230,7 @@ class Plan:
         """Name of the kernel; on the array path "windows + matmul", or "windows" where nothing is multiplied."""
         if self._planned.kernel:
             return self._planned.kernel.name
-        return "windows + matmul" if isinstance(self.problem, Conv2dProblem) else "windows"
+        return "windows" if isinstance(self.problem, Pool2dProblem) else "windows + matmul"
 
     @property
     def packed_bytes(self) -> int:
@@ -294,52 +313,9 @@ class Plan:
         )
 
 
-def resize(problem: Problem, x_shape: Any) -> Problem:
-    """Return the problem for another input shape, with the same window, stride, dilation and resolved pads."""
-    top, bottom, left, right = problem.pads
-    options = {field.name: getattr(problem, field.name) for field in fields(problem) if field.name not in GEOMETRY}
-    options |= dict(stride=problem.stride, padding=((top, bottom), (left, right)), dilation=problem.dilation)
-    if isinstance(problem, Conv2dProblem):
-        return Conv2dProblem.make(x_shape, problem.weight_shape, **options)
-    return Pool2dProblem.make(x_shape, (problem.r, problem.s), **options)
-
-
 def is_named_weighting(problem: Problem) -> bool:
     """Return whether the problem's tap weights come from a formula and not from the caller."""
     return isinstance(problem, Pool2dProblem) and problem.weighting in WEIGHTINGS[:3]
-
-
-def named_words(operation: str, **words: Any) -> None:
-    """Raise ProblemError unless each of these is a str or None."""
-    for name, word in words.items():
-        if word is not None and not isinstance(word, str):
-            raise ProblemError(
-                sentence(operation, f"{name} is {shown(word)} of type {type(word).__name__}", "a name or None", f"pass {name}=None to have one chosen")
-            )
-
-
-def check_inputs(problem: Problem, inputs: Operands) -> None:
-    """Raise ProblemError unless every operand is what the problem was made for."""
-    operation = operation_of(problem)
-    matches(operation, "x", inputs["x"], problem.x_shape, problem.dtype, ", ".join(problem.layout))
-    if not isinstance(problem, Conv2dProblem):
-        if "residual" in inputs:
-            raise ProblemError(sentence(operation, "residual is given", "no residual in a pooling", "drop residual="))
-        return
-    matches(operation, "weight", inputs["weight"], problem.weight_shape, problem.dtype, ", ".join(problem.weight_layout))
-    for name in ("scale", "bias"):
-        vector(operation, name, inputs.get(name), problem.k)
-    if problem.residual != ("residual" in inputs):
-        remedy = "plan with residual=True, or pass none" if "residual" in inputs else "pass residual="
-        raise ProblemError(sentence(operation, f"residual is {'given' if 'residual' in inputs else 'missing'}", "what was planned", remedy))
-    if problem.residual:
-        matches(operation, "residual", inputs["residual"], problem.y_shape, problem.out_dtype, output_axes(problem))
-
-
-def output_axes(problem: Problem) -> str:
-    """Return the letters of y's axes for a message: "N, P, Q, K"; a pooling's channels are C."""
-    channels = "K" if isinstance(problem, Conv2dProblem) else "C"
-    return ", ".join({"C": channels, "H": "P", "W": "Q"}.get(letter, letter) for letter in problem.layout)
 
 
 def execute(

@@ -7,7 +7,7 @@ from typing import Any
 
 from . import arguments as arg
 from .errors import ProblemError, sentence, shown
-from .problem import Conv2dProblem, Pool2dProblem
+from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
 
 
 @functools.lru_cache(maxsize=4096)
@@ -20,6 +20,12 @@ def conv_problem(x_shape: tuple[int, ...], weight_shape: tuple[int, ...], option
 def pool_problem(x_shape: tuple[int, ...], window: Any, kind: str, options: tuple[tuple[str, Any], ...]) -> Pool2dProblem:
     """Return the problem of plain options, remembered."""
     return Pool2dProblem.make(x_shape, window, kind, **dict(options))
+
+
+@functools.lru_cache(maxsize=4096)
+def pair_problem(conv: Conv2dProblem, window: Any, pool: str, options: tuple[tuple[str, Any], ...]) -> ConvPool2dProblem:
+    """Return the problem of plain options, remembered."""
+    return ConvPool2dProblem.make(conv, window, pool, **dict(options))
 
 
 def _plain(operation: str, options: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -64,3 +70,14 @@ def make_pool(operation: str, x_shape: Any, window: Any, kind: str, dtype: str, 
     arg.pool_options(operation, options)
     size = arg.window_size(operation, window) or "global"
     return pool_problem(tuple(arg.shape4(operation, "x", x_shape, options["layout"])), size, kind, (*_plain(operation, options), ("dtype", dtype)))
+
+
+def make_pair(operation: str, conv: Conv2dProblem, pool: str, window: Any, options: dict[str, Any]) -> ConvPool2dProblem:
+    """Return the pooling of a convolution that the words pool_stride, pool_padding ... mean, or raise ProblemError."""
+    arg.one_of(operation, "pool", pool, ConvPool2dProblem.POOLS)
+    stride, padding, dilation = (options.pop(f"pool_{name}") for name in ("stride", "padding", "dilation"))
+    arg.pool_options(operation, options)
+    options["stride"] = None if stride is None else arg.pair(operation, "pool_stride", stride, 1, " (the step between windows in outputs of the convolution)")
+    options["dilation"] = arg.pair(operation, "pool_dilation", dilation, 1, " (1 means dense: neighbouring taps are 1 output of the convolution apart)")
+    options["padding"] = arg.padding_axes(operation, padding, "pool_padding")
+    return pair_problem(conv, arg.window_size(operation, window) or "global", pool, tuple(options.items()))

@@ -8,7 +8,7 @@ import numpy as np
 
 from .arguments import FLOAT_DTYPES, PADDING_MODES
 from .errors import AtrousError
-from .problem import Conv2dProblem, Pool2dProblem
+from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
 
 KINDS = ("conv", "max", "avg", "lp", "rms", "weighted")
 ACTIVATIONS: tuple[Any, ...] = (
@@ -38,6 +38,26 @@ def random_problem(seed: int, kind: str | None = None) -> Conv2dProblem | Pool2d
             return _convolution(random) if chosen == "conv" else _pooling(random, chosen)
         except AtrousError:
             continue  # drawn apart, sizes and pads need not fit together; the next draw may
+
+
+def random_pair(seed: int) -> ConvPool2dProblem:
+    """Return a small valid pooling of a convolution, the same for the same seed; two in three windows are of the usual kinds.
+
+    Those are 2x2 with stride 2 and 3x3 with stride 2, with and without padding; the rest is drawn as other poolings are.
+    """
+    random = np.random.default_rng([seed, 100])
+    while True:
+        try:
+            conv = _convolution(random)
+            kind = _pick(random, ("max", "max", "avg"))
+            words = _window(random)
+            if random.random() < 0.67:
+                words = {"window": _pick(random, ((2, 2), (3, 3), (3, 3))), "stride": (2, 2), "padding": _pick(random, (0, 1, ((0, 1), (0, 1))))}
+            options = _options(random, kind) | {"ceil_mode": bool(random.random() < 0.3)}
+            options.pop("return_indices", None)
+            return ConvPool2dProblem.make(conv, words.pop("window"), kind, **words, **options)
+        except AtrousError:
+            continue
 
 
 def _pick(random: Any, options: Any) -> Any:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from . import weighting
-from .problem import Conv2dProblem, Pool2dProblem
-from .reference import conv2d_unrounded, pool2d_unrounded
+from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
+from .reference import conv2d, conv2d_pool2d_unrounded, conv2d_unrounded, pool2d_unrounded
 from .reference.store import INTEGERS, numpy_dtype, store
 from .sampling import random_problem
 
 __all__ = ["assert_matches", "exact_inputs", "expected_output", "is_exact", "random_inputs", "random_problem", "tolerance"]
 
-Problem = Conv2dProblem | Pool2dProblem
+Problem = Conv2dProblem | Pool2dProblem | ConvPool2dProblem
 Inputs = dict[str, np.ndarray]
 
 EXACT_SUM = 2**22  # float32 counts to 2^24; two bits are left for scale, bias and residual
@@ -33,7 +33,7 @@ def exact_inputs(problem: Problem, seed: int = 0, negative: bool = False) -> Inp
 
     Parameters
     ----------
-    problem : Conv2dProblem or Pool2dProblem
+    problem : Conv2dProblem, Pool2dProblem or ConvPool2dProblem
     seed : int
     negative : bool
         Every element of x below 0 (uint8: below the zero point where there is one), so that padding that takes
@@ -50,6 +50,8 @@ def exact_inputs(problem: Problem, seed: int = 0, negative: bool = False) -> Inp
     -----
     The output may be rounded, once, from an exact value. Compare with tolerance 0 where `is_exact(problem)`.
     """
+    if isinstance(problem, ConvPool2dProblem):
+        return exact_inputs(problem.conv, seed, negative)
     random = np.random.default_rng(seed)
     if isinstance(problem, Pool2dProblem):
         inputs = {"x": _whole(random, problem.dtype, 9, problem.x_shape, 0, negative)}
@@ -102,6 +104,8 @@ def random_inputs(problem: Problem, seed: int = 0) -> Inputs:
     Floats are normal, weights divided by the square root of the taps so that sums stay near 1; integers span
     their whole range.
     """
+    if isinstance(problem, ConvPool2dProblem):
+        return random_inputs(problem.conv, seed)
     random = np.random.default_rng(seed)
 
     def draw(dtype: str, shape: tuple[int, ...], deviation: float = 1.0) -> np.ndarray:
@@ -132,8 +136,10 @@ def is_exact(problem: Problem) -> bool:
     """Return whether `exact_inputs` of the problem leave one right answer to the bit.
 
     So it is where the epilogue or the division can round but once: no transcendental activation, no root, a
-    divisor that one correctly rounded float32 division followed by the store serves.
+    divisor that one correctly rounded float32 division followed by the store serves; and maxima of such convolutions.
     """
+    if isinstance(problem, ConvPool2dProblem):
+        return problem.pool.kind == "max" and is_exact(problem.conv)
     if isinstance(problem, Conv2dProblem):
         name, *numbers = problem.activation
         taps = problem.r * problem.s * (problem.c // problem.groups)
@@ -160,6 +166,8 @@ def expected_output(problem: Problem, inputs: Inputs) -> Any:
     """Return the reference's output before its rounding to the output's dtype (float64 or int64; max: with its indices)."""
     if isinstance(problem, Conv2dProblem):
         return conv2d_unrounded(problem, **inputs)
+    if isinstance(problem, ConvPool2dProblem):
+        return conv2d_pool2d_unrounded(problem, **inputs)
     return pool2d_unrounded(problem, **inputs)
 
 
@@ -169,16 +177,19 @@ def tolerance(problem: Problem, inputs: Inputs) -> np.ndarray:
     gamma(n) * sum |x| |weight| for n multiply-adds in the accumulator's precision, carried through scale, bias,
     residual and activation by their slopes, plus half a unit in the last place of the output's dtype. It is 0 for
     maxima and for integers without an epilogue; for other integers a whole number, beyond the reference's rounding.
+    A pooled convolution's is the largest or mean bound of its window, with what the pooling itself rounds.
 
     Parameters
     ----------
-    problem : Conv2dProblem or Pool2dProblem
+    problem : Conv2dProblem, Pool2dProblem or ConvPool2dProblem
     inputs : dict of arrays by name, as `exact_inputs` returns them
 
     Returns
     -------
     numpy.ndarray of problem.y_shape, float64
     """
+    if isinstance(problem, ConvPool2dProblem):
+        return _pair_tolerance(problem, inputs)
     wide = {name: np.asarray(array).astype(np.float64) for name, array in inputs.items()}
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         error = _pool_error(problem, wide) if isinstance(problem, Pool2dProblem) else _conv_error(problem, inputs, wide)
@@ -188,6 +199,18 @@ def tolerance(problem: Problem, inputs: Inputs) -> np.ndarray:
             return error
         exact = np.asarray(expected_output(problem, inputs), dtype=np.float64)
         return error + _half_ulp(np.abs(exact) + error, problem.out_dtype)
+
+
+def _pair_tolerance(problem: ConvPool2dProblem, inputs: Inputs) -> np.ndarray:
+    pool, bound = replace(problem.pool, dtype="float64"), tolerance(problem.conv, inputs)
+    between = np.abs(conv2d(problem.conv, **inputs).astype(np.float64))
+    if problem.out_dtype not in INTEGERS:  # the expected value was rounded in between, as the actual one was
+        bound = bound + _half_ulp(between, problem.out_dtype)
+    if pool.kind == "max":
+        return np.asarray(pool2d_unrounded(pool, bound))
+    pool = replace(pool, divisor=pool.divisor and abs(pool.divisor))
+    error = pool2d_unrounded(pool, bound) + _pool_error(problem.pool, {"x": between + bound})
+    return error + _half_ulp(pool2d_unrounded(pool, between) + error, problem.out_dtype)
 
 
 def _unit(problem: Problem) -> float:
@@ -278,7 +301,7 @@ def assert_matches(actual: Any, expected: Any, problem: Problem, bound: Any = No
         What the implementation gave; anything that numpy.asarray takes.
     expected : array of problem.y_shape
         `expected_output(problem, inputs)`, or an array already of the output's dtype.
-    problem : Conv2dProblem or Pool2dProblem
+    problem : Conv2dProblem, Pool2dProblem or ConvPool2dProblem
         Its case string is in the message, to rerun the case.
     bound : array of problem.y_shape or a number, optional
         `tolerance(problem, inputs)`; default: equal to the bit (all NaN alike, +0 and -0 alike).

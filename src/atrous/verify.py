@@ -18,12 +18,12 @@ from .kernels import ORDER
 from .kernels.base import Device
 from .launch import Launch
 from .ledger import Ledger
-from .problem import Conv2dProblem, Pool2dProblem
+from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
 from .redzones import Guarded, memory_for
 from .sampling import random_problem
 from .weighting import tap_weights
 
-Problem = Conv2dProblem | Pool2dProblem
+Problem = Conv2dProblem | Pool2dProblem | ConvPool2dProblem
 Schedule = tuple[Any, ...]
 
 ENGINES: dict[str, Any] = {"compiled": compiled, "runtime": runtime, "simulated": simulated, "arrays": arrays}
@@ -234,10 +234,16 @@ class Prover:
         operands |= {name: Guarded(self.memory, problem.y_shape, dtype, None, shift) for name, dtype in written.items()}
         if launch is None:
             views = {name: operand.view() for name, operand in operands.items()}
-            if isinstance(problem, Conv2dProblem):
-                arrays.conv2d(problem, views["x"], views["weight"], views.get("scale"), views.get("bias"), views.get("residual"), views["y"])
-            else:
-                arrays.pool2d(problem, views["x"], views.get("tap_weight"), views["y"], views.get("index"))
+            x, between = views["x"], views["y"]
+            conv, pool = (problem.conv, problem.pool) if isinstance(problem, ConvPool2dProblem) else (problem, problem)
+            if isinstance(conv, Conv2dProblem):
+                if conv is not problem:
+                    operands["between"] = Guarded(self.memory, conv.y_shape, conv.out_dtype, None, shift)
+                    between = operands["between"].view()
+                arrays.conv2d(conv, x, views["weight"], views.get("scale"), views.get("bias"), views.get("residual"), between)
+                x = between
+            if isinstance(pool, Pool2dProblem):
+                arrays.pool2d(pool, x, views.get("tap_weight"), views["y"], views.get("index"))
         else:
             pointers = tuple(operands[slot].pointer if slot in operands else 0 for slot in launch.pointers)
             prepared = ENGINES[self.engine].prepare(launch)

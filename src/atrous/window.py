@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from . import arguments as arg
 from .casestring import format_case
 from .errors import ProblemError, sentence
-from .geometry import arithmetic, axis_output, dilated_extent, first_empty_window
+from .geometry import AxisPadding, arithmetic, axis_output, axis_pads, dilated_extent, first_empty_window
 
 
 @dataclass(frozen=True)
@@ -105,3 +106,12 @@ class WindowGeometry:
 
     def __str__(self) -> str:
         return format_case(self)
+
+
+def resolved_pads(
+    operation: str, padding: Any, sizes: tuple[int, int], window: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int]
+) -> tuple[int, int, int, int]:
+    """Return top, bottom, left and right of any form of padding."""
+    axes: tuple[AxisPadding, AxisPadding] = arg.padding_axes(operation, padding)
+    rows, columns = (axis_pads(*axis) for axis in zip(sizes, window, stride, dilation, axes))
+    return (*rows, *columns)
