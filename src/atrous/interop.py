@@ -8,6 +8,7 @@ says so.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.util
 import sys
@@ -94,29 +95,38 @@ def numpy_dtype(name: str) -> Any:
     return np.dtype(name)
 
 
+@functools.lru_cache(maxsize=4096)
+def _in_elements(strides: tuple[int, ...], itemsize: int) -> tuple[int, ...] | None:
+    """Return byte strides as element strides, or None where they are no multiple of the element."""
+    return None if any(step % itemsize for step in strides) else tuple(step // itemsize for step in strides)
+
+
 def element_strides(operation: str, name: str, strides: tuple[int, ...], itemsize: int) -> tuple[int, ...]:
     """Return byte strides as element strides, or raise ProblemError where they are no multiple of the element."""
-    if any(step % itemsize for step in strides):
-        raise ProblemError(
-            sentence(
-                operation,
-                f"{name} has byte strides {strides} and elements of {itemsize} bytes",
-                "strides that are multiples of the element",
-                f"pass a copy of {name}",
-            )
-        )
-    return tuple(step // itemsize for step in strides)
+    found = _in_elements(strides, itemsize)
+    if found is None:
+        came = f"{name} has byte strides {strides} and elements of {itemsize} bytes"
+        raise ProblemError(sentence(operation, came, "strides that are multiples of the element", f"pass a copy of {name}"))
+    return found
+
+
+#: NumPy dtype -> its name and alignment, of the dtypes that were found to have a meaning here; a foreign byte order is another dtype
+_known: dict[Any, tuple[str, int]] = {}
 
 
 def numpy_operand(operation: str, name: str, array: Any, device: str = "cpu") -> Operand:
     """Return the Operand of a NumPy ndarray."""
-    dtype = known_dtype(operation, name, array.dtype.name, array.dtype.isnative)
+    facts = _known.get(array.dtype)
+    if facts is None:
+        facts = known_dtype(operation, name, array.dtype.name, array.dtype.isnative), array.dtype.alignment
+        _known[array.dtype] = facts
+    dtype, alignment = facts
     strides = element_strides(operation, name, array.strides, array.itemsize)
-    pointer, read_only = array.__array_interface__["data"]
-    if pointer % array.dtype.alignment:
-        came = f"{name} starts at an address that is no multiple of {array.dtype.alignment}, the alignment of {dtype}"
+    pointer = array.ctypes.data or 0  # None where an empty array has no address
+    if pointer % alignment:
+        came = f"{name} starts at an address that is no multiple of {alignment}, the alignment of {dtype}"
         raise ProblemError(sentence(operation, came, "aligned elements", f"pass a copy of {name}"))
-    return Operand(array, array.shape, strides, dtype, device, pointer, not read_only)
+    return Operand(array, array.shape, strides, dtype, device, pointer, array.flags.writeable)
 
 
 def known_dtype(operation: str, name: str, dtype: str, native: bool = True) -> str:
@@ -381,11 +391,5 @@ def stream_pointer(operation: str, stream: Any) -> int:
     for attribute in ("ptr", "cuda_stream"):
         if isinstance(getattr(stream, attribute, None), int):
             return int(getattr(stream, attribute))
-    raise ProblemError(
-        sentence(
-            operation,
-            f"stream is {shown(stream)} of type {type(stream).__name__}",
-            "an int >= 0 or an object with __cuda_stream__",
-            "pass stream=None for the current stream",
-        )
-    )
+    came = f"stream is {shown(stream)} of type {type(stream).__name__}"
+    raise ProblemError(sentence(operation, came, "an int >= 0 or an object with __cuda_stream__", "pass stream=None for the current stream"))

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+
 from .interop import Operand, numpy_dtype
+
+
+@functools.lru_cache(maxsize=4096)
+def _reach(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> tuple[int, int]:
+    """Return the first and the one-past-last byte that an operand can touch, counted from its first element."""
+    if 0 in shape:
+        return 0, 0
+    spans = [(extent - 1) * step * itemsize for extent, step in zip(shape, strides)]
+    return sum(span for span in spans if span < 0), sum(span for span in spans if span > 0) + itemsize
 
 
 def byte_range(operand: Operand, itemsize: int) -> tuple[int, int]:
     """Return the first and the one-past-last byte address that an operand can touch."""
-    if 0 in operand.shape:
-        return operand.pointer, operand.pointer
-    spans = [(extent - 1) * step * itemsize for extent, step in zip(operand.shape, operand.strides)]
-    low = sum(span for span in spans if span < 0)
-    return operand.pointer + low, operand.pointer + sum(span for span in spans if span > 0) + itemsize
+    low, high = _reach(operand.shape, operand.strides, itemsize)
+    return operand.pointer + low, operand.pointer + high
 
 
 def may_share_memory(one: Operand, other: Operand) -> bool:
@@ -34,13 +42,19 @@ def may_share_memory(one: Operand, other: Operand) -> bool:
     return True
 
 
-def overlaps_itself(operand: Operand) -> bool:
-    """Return whether two indices of an operand may name one cell (broadcast or overlapping strides)."""
-    if 0 in operand.shape:
+@functools.lru_cache(maxsize=4096)
+def _repeats(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Return whether two indices of an array of these element strides may name one cell."""
+    if 0 in shape:
         return False
     reach = 1
-    for step, extent in sorted((abs(step), extent) for step, extent in zip(operand.strides, operand.shape) if extent > 1):
+    for step, extent in sorted((abs(step), extent) for step, extent in zip(strides, shape) if extent > 1):
         if step < reach:
             return True
         reach = step * (extent - 1) + reach
     return False
+
+
+def overlaps_itself(operand: Operand) -> bool:
+    """Return whether two indices of an operand may name one cell (broadcast or overlapping strides)."""
+    return _repeats(operand.shape, operand.strides)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from . import arguments as arg
@@ -38,7 +39,42 @@ def _plain(operation: str, options: dict[str, Any]) -> tuple[tuple[str, Any], ..
     return tuple(options.items())
 
 
+#: types whose objects never change, and whose equal objects mean the same to every check below if their types are the same too
+_PLAIN = {int, float, bool, str, type(None)}
+#: the options of calls that were found to make sense, and their types -> those options made plain
+_checked: dict[Any, tuple[tuple[str, Any], ...]] = {}
+_MOST_CHECKED = 4096
+
+
+def _types(values: Iterable[Any]) -> Iterator[type]:
+    """Yield the type of every value, and of those within tuples."""
+    for value in values:
+        if type(value) is tuple:
+            yield from _types(value)
+        else:
+            yield type(value)
+
+
 def conv_options(operation: str, options: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Return the options of a convolution made plain, or raise ProblemError; remembered where they are all plain already.
+
+    1, True and 1.0 are equal, and only the first is a stride: the types of all numbers are part of what is remembered.
+    """
+    values = tuple(options.values())
+    types = tuple(_types(values))
+    if not _PLAIN.issuperset(types):
+        return _conv_options(operation, options)
+    key = (operation, values, types)
+    found = _checked.get(key)
+    if found is None:
+        found = _conv_options(operation, options)
+        if len(_checked) >= _MOST_CHECKED:
+            _checked.clear()
+        _checked[key] = found
+    return found
+
+
+def _conv_options(operation: str, options: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
     """Return the options of a convolution made plain, or raise ProblemError."""
     for name in ("groups", "zero_point", "out_zero_point"):
         options[name] = arg.integer(operation, name, options[name])

@@ -97,6 +97,8 @@ def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def canonical(strides: tuple[int, ...], layout: str, order: str) -> Quad:
     """Return strides given in `layout` (NHWC, NCHW, KRSC ...) in the letter order `order` (NHWC or KRSC)."""
+    if layout == order:
+        return strides  # type: ignore[return-value]
     a, b, c, d = (strides[layout.index(letter)] for letter in order)
     return a, b, c, d
 
