@@ -15,6 +15,12 @@ ACTIVATIONS: tuple[Any, ...] = (
     "relu", "relu6", ("leaky_relu", 0.25), "leaky_relu", "silu", "gelu", "gelu_tanh", "hardswish", "sigmoid", "tanh", ("clip", -2, 3.5),
 )  # fmt: skip
 
+#: part of the convolutions whose channels fill tensor cores
+WIDE = 0.3
+ELEMENT_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "uint8": 1}
+#: larger convolutions are drawn again: a simulator and a reference have to run them
+MOST_FLOPS = 3e6
+
 
 def random_problem(seed: int, kind: str | None = None) -> Conv2dProblem | Pool2dProblem:
     """Return a small valid problem, the same for the same arguments.
@@ -29,7 +35,8 @@ def random_problem(seed: int, kind: str | None = None) -> Conv2dProblem | Pool2d
     -----
     Images and windows are not square; strides, dilations and pads (negative ones too) are drawn apart for rows and
     columns; groups, channel multipliers, padding modes, dtypes, layouts and epilogues all occur; one convolution in five is 1x1
-    with stride 1, and one pooling in thirty has a window that no block holds at once.
+    with stride 1, three in ten have channels in whole vectors and either more pixels and output channels than a tile or a
+    gemm_k of several segments, and one pooling in thirty has a window that no block holds at once.
     """
     random = np.random.default_rng([seed, 0 if kind is None else 1 + KINDS.index(kind)])
     chosen = kind or ("conv" if random.random() < 0.5 else str(random.choice(KINDS[1:])))
@@ -87,20 +94,43 @@ def _window(random: Any) -> dict[str, Any]:
 def _convolution(random: Any) -> Conv2dProblem:
     pointwise = bool(random.random() < 0.2)
     form: dict[str, Any] = {"window": (1, 1), "dilation": (1, 1), "stride": 1, "padding": "valid"} if pointwise else _window(random)
-    n, (h, w) = int(random.integers(1, 4)), _pair(random, 3, 13)
-    groups = 1 if pointwise else _pick(random, (1, 1, 1, 2, 3, 4, 8, 40))
-    inputs = _pick(random, (1, 1, 2, 3, 4, 8, 16, 20, 33)) if groups == 1 else _pick(random, (1, 1, 2, 3, 4))
-    outputs = _pick(random, (1, 2, 3, 8, 16, 24, 40, 70)) if groups == 1 else _pick(random, (1, 2, 3))
+    dtype = _pick(random, ("float32", "float32", "float16", "float16", "bfloat16", "float64", "int8", "uint8"))
+    wide = bool(random.random() < WIDE)
+    n, h, w, groups, inputs, outputs = _wide_sizes(random, pointwise, dtype) if wide else _small_sizes(random, pointwise)
     layout = _pick(random, ("NHWC", "NHWC", "NCHW"))
     order = "".join(random.permutation(list("KRSC"))) if random.random() < 0.25 else {"NHWC": "KRSC", "NCHW": "KCRS"}[layout]
     x = {"N": n, "H": h, "W": w, "C": groups * inputs}
     weight = {"K": groups * outputs, "R": form["window"][0], "S": form["window"][1], "C": inputs}
-    dtype = _pick(random, ("float32", "float32", "float16", "float16", "bfloat16", "float64", "int8", "uint8"))
-    return Conv2dProblem.make(
+    problem = Conv2dProblem.make(
         tuple(x[letter] for letter in layout), tuple(weight[letter] for letter in order), dtype=dtype, stride=form["stride"],
         padding=form["padding"], dilation=form["dilation"], groups=groups, layout=layout, weight_layout=order,
         padding_mode="zeros" if random.random() < 0.6 else _pick(random, PADDING_MODES[1:]), **_epilogue(random, dtype),
     )  # fmt: skip
+    return problem if problem.flops <= MOST_FLOPS else _convolution(random)
+
+
+def _small_sizes(random: Any, pointwise: bool) -> tuple[int, ...]:
+    """Return N, H, W, groups, C/G and K/G of which a block mostly holds all."""
+    n, (h, w) = int(random.integers(1, 4)), _pair(random, 3, 13)
+    groups = 1 if pointwise else _pick(random, (1, 1, 1, 2, 3, 4, 8, 40))
+    inputs = _pick(random, (1, 1, 2, 3, 4, 8, 16, 20, 33)) if groups == 1 else _pick(random, (1, 1, 2, 3, 4))
+    outputs = _pick(random, (1, 2, 3, 8, 16, 24, 40, 70)) if groups == 1 else _pick(random, (1, 2, 3))
+    return n, h, w, groups, inputs, outputs
+
+
+def _wide_sizes(random: Any, pointwise: bool, dtype: str) -> tuple[int, ...]:
+    """Return N, H, W, groups, C/G and K/G for tensor cores: whole vectors of channels, and one size beyond a block."""
+    long_sum, many_pixels = bool(random.random() < 0.35), bool(random.random() < 0.5)
+    groups = _pick(random, (1, 1, 1, 1, 2, 3))
+    if long_sum:  # several segments of a sum, on few pixels
+        n, (h, w) = int(random.integers(1, 4)), _pair(random, 2, 6)
+        tap_bytes = _pick(random, (1024, 1040, 1280, 2048, 3200) if pointwise else (192, 256, 320, 400, 640))
+        inputs = tap_bytes // ELEMENT_BYTES[dtype]
+    else:  # more pixels, or more output channels, than a tile
+        n, (h, w) = int(random.integers(1, 6)), _pair(random, 9, 19) if many_pixels else _pair(random, 4, 9)
+        inputs = _pick(random, (8, 16, 16, 24, 32, 40, 64))
+    outputs = _pick(random, (8, 16, 32, 40, 64, 66, 72, 130))
+    return n, h, w, groups, inputs, outputs
 
 
 def _epilogue(random: Any, dtype: str) -> dict[str, Any]:
