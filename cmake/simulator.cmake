@@ -36,6 +36,7 @@ set(ATROUS_SIM_SOURCES
   csrc/sim/test_kernels_matrix.cpp
   csrc/sim/test_kernels_flights.cpp
   csrc/sim/test_kernels_machine.cpp
+  csrc/sim/test_kernels_output.cpp
   csrc/sim/test_kernels_tensor_copy.cpp
   csrc/sim/test_kernels_race.cpp
   csrc/sim/test_kernels_race_cluster.cpp

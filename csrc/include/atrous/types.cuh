@@ -55,61 +55,104 @@ __device__ __forceinline__ Integer to_integer(Real value) {
   return static_cast<Integer>(rounded);
 }
 
+// An element as the arithmetic of the epilogue, float32 or float64, takes it.
+template <class Real, class T>
+__device__ __forceinline__ Real to_real(T value) {
+  return static_cast<Real>(value);
+}
+template <class Real>
+__device__ __forceinline__ Real to_real(float16 value) {
+  return static_cast<Real>(__half2float(value));
+}
+template <class Real>
+__device__ __forceinline__ Real to_real(bfloat16 value) {
+  return static_cast<Real>(__bfloat162float(value));
+}
+
+// A type as a value: visit_type() hands over Element<T>{}.
+template <class T>
+struct Element {
+  using type = T;
+
+  template <class Real>
+  __device__ __forceinline__ static T from_real(Real value) {
+    return static_cast<T>(value);
+  }
+};
+template <>
+template <class Real>
+__device__ __forceinline__ float16 Element<float16>::from_real(Real value) {
+  return to_float16(value);
+}
+template <>
+template <class Real>
+__device__ __forceinline__ bfloat16 Element<bfloat16>::from_real(Real value) {
+  return to_bfloat16(value);
+}
+template <>
+template <class Real>
+__device__ __forceinline__ int8 Element<int8>::from_real(Real value) {
+  return to_integer<int8, -128, 127>(value);
+}
+template <>
+template <class Real>
+__device__ __forceinline__ uint8 Element<uint8>::from_real(Real value) {
+  return to_integer<uint8, 0, 255>(value);
+}
+template <>
+template <class Real>
+__device__ __forceinline__ int32 Element<int32>::from_real(Real value) {
+  constexpr int64 kHighest = 2147483647;
+  return to_integer<int32, -kHighest - 1, kHighest>(value);
+}
+template <>
+template <class Real>
+__device__ __forceinline__ int64 Element<int64>::from_real(Real value) {
+  constexpr int64 kHighest = 9223372036854775807;
+  return to_integer<int64, -kHighest - 1, kHighest>(value);
+}
+
+// Calls visit(Element<T>{}) with the T that `type` stands for.
+template <class Visit>
+__device__ __forceinline__ void visit_type(DataType type, const Visit& visit) {
+  switch (type) {
+    case DataType::kFloat32:
+      return visit(Element<float32>{});
+    case DataType::kFloat16:
+      return visit(Element<float16>{});
+    case DataType::kBfloat16:
+      return visit(Element<bfloat16>{});
+    case DataType::kFloat64:
+      return visit(Element<float64>{});
+    case DataType::kInt8:
+      return visit(Element<int8>{});
+    case DataType::kUint8:
+      return visit(Element<uint8>{});
+    case DataType::kInt32:
+      return visit(Element<int32>{});
+    case DataType::kInt64:
+      return visit(Element<int64>{});
+  }
+}
+
 // base: an array of `type`; offset in elements.
 template <class Real>
 __device__ __forceinline__ Real load_real(const void* base, DataType type, int64 offset) {
-  switch (type) {
-    case DataType::kFloat32:
-      return static_cast<Real>(static_cast<const float32*>(base)[offset]);
-    case DataType::kFloat16:
-      return static_cast<Real>(__half2float(static_cast<const float16*>(base)[offset]));
-    case DataType::kBfloat16:
-      return static_cast<Real>(__bfloat162float(static_cast<const bfloat16*>(base)[offset]));
-    case DataType::kFloat64:
-      return static_cast<Real>(static_cast<const float64*>(base)[offset]);
-    case DataType::kInt8:
-      return static_cast<Real>(static_cast<const int8*>(base)[offset]);
-    case DataType::kUint8:
-      return static_cast<Real>(static_cast<const uint8*>(base)[offset]);
-    case DataType::kInt32:
-      return static_cast<Real>(static_cast<const int32*>(base)[offset]);
-    case DataType::kInt64:
-      return static_cast<Real>(static_cast<const int64*>(base)[offset]);
-  }
-  return Real(0);
+  Real value = Real(0);
+  visit_type(type, [&](auto element) {
+    using T = typename decltype(element)::type;
+    value = to_real<Real>(static_cast<const T*>(base)[offset]);
+  });
+  return value;
 }
 
 // base: an array of `type`; offset in elements. Real is float32 or float64.
 template <class Real>
 __device__ __forceinline__ void store_real(void* base, DataType type, int64 offset, Real value) {
-  constexpr int64 kInt32Highest = 2147483647;
-  constexpr int64 kInt64Highest = 9223372036854775807;
-  switch (type) {
-    case DataType::kFloat32:
-      static_cast<float32*>(base)[offset] = static_cast<float32>(value);
-      return;
-    case DataType::kFloat16:
-      static_cast<float16*>(base)[offset] = to_float16(value);
-      return;
-    case DataType::kBfloat16:
-      static_cast<bfloat16*>(base)[offset] = to_bfloat16(value);
-      return;
-    case DataType::kFloat64:
-      static_cast<float64*>(base)[offset] = static_cast<float64>(value);
-      return;
-    case DataType::kInt8:
-      static_cast<int8*>(base)[offset] = to_integer<int8, -128, 127>(value);
-      return;
-    case DataType::kUint8:
-      static_cast<uint8*>(base)[offset] = to_integer<uint8, 0, 255>(value);
-      return;
-    case DataType::kInt32:
-      static_cast<int32*>(base)[offset] = to_integer<int32, -kInt32Highest - 1, kInt32Highest>(value);
-      return;
-    case DataType::kInt64:
-      static_cast<int64*>(base)[offset] = to_integer<int64, -kInt64Highest - 1, kInt64Highest>(value);
-      return;
-  }
+  visit_type(type, [&](auto element) {
+    using T = typename decltype(element)::type;
+    static_cast<T*>(base)[offset] = element.from_real(value);
+  });
 }
 
 }  // namespace atrous
