@@ -287,10 +287,10 @@ def install(monkeypatch, runtime=None):
 
 def forget():
     """Drop what plans and engines remember of devices, routes and libraries."""
-    from atrous import plan
+    from atrous import routes
     from atrous.engines import array_namespace, compiled, runtime
 
-    for remembered in (plan.route, plan._cuda_device, compiled.available, compiled._load, runtime._load, runtime._function, array_namespace._of_module):
+    for remembered in (routes.route, routes._cuda_device, compiled.available, compiled._load, runtime._load, runtime._function, array_namespace._of_module):
         if hasattr(remembered, "cache_clear"):  # a test may have put a plain function in its place
             remembered.cache_clear()
 

@@ -115,9 +115,9 @@ runtime = types.SimpleNamespace(getDeviceProperties=lambda index: properties, ge
 stream = types.SimpleNamespace(synchronize=lambda: waits.append(1))
 cupy.cuda = types.SimpleNamespace(is_available=lambda: True, Device=lambda: device, runtime=runtime, get_current_stream=lambda: stream)
 sys.modules["cupy"] = cupy
-import atrous.plan
+import atrous.routes
 reasons = dict(compiled="it was built for sm_80 alone", runtime=None, simulated=None, arrays=None)
-atrous.engine_reasons = atrous.plan.engine_reasons = lambda: reasons
+atrous.engine_reasons = atrous.routes.engine_reasons = lambda: reasons
 import atexit
 atexit.register(lambda: print("waits", len(waits), file=sys.stderr))
 """

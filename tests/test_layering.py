@@ -39,11 +39,13 @@ MAY_IMPORT = {
     "testing": {"kernels", "problem", "config", "reference", "sampling", "weighting", "errors"},
 }
 MAY_IMPORT["ledger"] = {"errors"}
-MAY_IMPORT["verify"] = {"choose", "engines", "kernels", "launch", "ledger", "redzones", "sampling", "testing", "weighting"}
-MAY_IMPORT["verify"] |= {"arguments", "config", "errors", "problem"}
-MAY_IMPORT["recall"] = {"interop", "overlap"}
+MAY_IMPORT["sequence"] = {"interop", "launch"}
+MAY_IMPORT["verify"] = {"choose", "sequence", "engines", "kernels", "launch", "ledger", "redzones", "sampling", "testing", "weighting"}
+MAY_IMPORT["verify"] |= {"interop", "arguments", "config", "errors", "problem"}
+MAY_IMPORT["recall"] = {"interop", "kernels", "overlap"}
 MAY_IMPORT["checks"] = {"choose", "errors", "operands", "problem", "window"}
-MAY_IMPORT["plan"] = {"checks", "recall", "in_two", "choose", "engines", "kernels", "config", "problem", "interop", "operands", "weighting"}
+MAY_IMPORT["routes"] = {"choose", "in_two", "engines", "errors", "interop", "kernels", "launch", "operands", "problem", "sequence"}
+MAY_IMPORT["plan"] = {"routes", "sequence", "checks", "recall", "choose", "config", "problem", "interop", "operands", "weighting"}
 MAY_IMPORT["plan"] |= MAY_IMPORT["problem"]
 _DOORS = {"plan", "requests", "operands", "problem", "interop", "errors", "arguments"}
 MAY_IMPORT.update(
@@ -53,12 +55,12 @@ MAY_IMPORT.update(
     pools=_DOORS,
     weighted_pool=_DOORS,
     planners=_DOORS,
-    queries=_DOORS | {"choose", "geometry"},
+    queries=_DOORS | {"routes", "choose", "geometry"},
 )
 #: where the public names are defined
-PUBLIC = {"__init__", "ops", "conv_pool", "pools", "weighted_pool", "planners", "queries", "plan", "errors", "testing", "problem"}
+PUBLIC = {"__init__", "ops", "conv_pool", "pools", "weighted_pool", "planners", "queries", "plan", "routes", "errors", "testing", "problem"}
 MAY_IMPORT.update(
-    __init__={"ops", "conv_pool", "plan", "planners", "pools", "weighted_pool", "queries", "choose", "errors", "problem"},
+    __init__={"ops", "conv_pool", "plan", "planners", "pools", "weighted_pool", "queries", "choose", "errors", "problem", "routes"},
     nets=PUBLIC,
     adapters=PUBLIC,
     cli=PUBLIC | {"nets", "config", "verify", "ledger", "conformance", "kernels"},

@@ -11,11 +11,12 @@ from importlib.metadata import version as _version
 from .conv_pool import conv2d_pool2d, plan_conv2d_pool2d
 from .errors import AtrousError, CudaError, EngineUnavailable, OutOfMemory, ProblemError, UnsupportedProblem
 from .ops import conv2d
-from .plan import Plan, engine_reasons
+from .plan import Plan
 from .planners import plan_conv2d, plan_pool2d
 from .pools import avg_pool2d, l2_pool2d, lp_pool2d, max_pool2d, rms_pool2d
 from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem, parse
 from .queries import explain, indices_to_onnx, indices_to_tf, output_size
+from .routes import engine_reasons
 from .weighted_pool import weighted_avg_pool2d
 
 try:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 #: A pointer per slot, in the order of Launch.pointers; 0 where the operand is absent.
 Pointers = tuple[int, ...]
 
+#: scratch of these names is made out of the weight alone, and stays valid as long as the weight does
+PACKED = "packed_"
+
 MAP_BYTES, MAP_ALIGNMENT = 128, 64
 TILED, IM2COL = 0, 1
 
@@ -85,7 +88,7 @@ class Launch:
     cluster: tuple[int, int, int] = (1, 1, 1)
     tensor_maps: tuple[TensorMap, ...] = ()
     scratch: tuple[tuple[str, int], ...] = ()  # (name, bytes) of memory that starts at a multiple of 256, with any content
-    before: tuple[Launch, ...] = ()  # make scratch called "packed_..." out of the weight: once a plan, once a functional call
+    before: tuple[Launch, ...] = ()  # make scratch called PACKED... out of the weight: once a plan, once a functional call
     after: tuple[Launch, ...] = ()  # finish what this launch left in scratch
 
     @property
@@ -104,4 +107,10 @@ class Launch:
 
     def __str__(self) -> str:
         shape = "x".join(map(str, self.grid)) + " blocks of " + "x".join(map(str, self.block))
-        return f"{self.name}: {shape} threads, {self.shared_bytes} shared bytes"
+        words = [f"{self.name}: {shape} threads, {self.shared_bytes} shared bytes"]
+        words += [f"before it once a weight {launch}" for launch in self.before]
+        words += [f"after it {launch}" for launch in self.after]
+        for verb, packed in (("packs", True), ("workspace", False)):
+            if size := sum(size for name, size in self.scratch if name.startswith(PACKED) == packed):
+                words.append(f"{verb} {size:,} bytes")
+        return "; ".join(words)

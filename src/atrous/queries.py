@@ -11,8 +11,9 @@ from .choose import Explanation, explain_case
 from .errors import ProblemError, sentence
 from .geometry import arithmetic, axis_output, axis_pads
 from .interop import library_of
-from .plan import Plan, cuda_architecture
+from .plan import Plan
 from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
+from .routes import cuda_architecture
 
 
 def output_size(size: int, kernel: int, *, stride: int = 1, padding: Any = "valid", dilation: int = 1, ceil_mode: bool = False) -> int:

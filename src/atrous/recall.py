@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from .interop import Library, Operand, numpy_dtype, stream_pointer
+from .kernels.base import MOST_ALIGNMENT, alignment_of
 from .overlap import byte_range
 
 #: library -> all that a check asks of an array but its address
@@ -21,14 +22,14 @@ ADDRESSES: dict[str, Callable[[Any], int]] = {
 
 
 class _Call:
-    """One checked pair of forms: the prepared launch and what two addresses must satisfy."""
+    """One checked pair of forms, and alignment of x: what was bound for them, and what two addresses must satisfy."""
 
     __slots__ = ("alignments", "pointers", "prepared", "slots", "spans", "x")
 
-    def __init__(self, prepared: Any, pointers: tuple[int, ...], slots: tuple[int, int], x: Operand, out: Operand) -> None:
+    def __init__(self, prepared: Any, names: tuple[str, ...], pointers: tuple[int, ...], x: Operand, out: Operand) -> None:
         self.prepared = prepared
         self.pointers = list(pointers)
-        self.slots = slots
+        self.slots = tuple((slot, name == "y") for slot, name in enumerate(names) if name in ("x", "y"))
         self.x = replace(x, array=None)  # a plan keeps no array of a call alive
         sizes = [numpy_dtype(operand.dtype).itemsize for operand in (x, out)]
         self.alignments = sizes
@@ -56,15 +57,17 @@ class Recall:
             return False
         library = self._library
         form, address = FORMS[library.name], ADDRESSES[library.name]
-        call = self._calls.get((form(x), form(out)))
+        source, target = address(x), address(out)
+        aligned = source | MOST_ALIGNMENT
+        call = self._calls.get((form(x), form(out), aligned & -aligned))
         if call is None:
             return False
-        source, target = address(x), address(out)
         if not call.fits(source, target) or not library.is_current(call.x) or (stream is not None and call.x.device == "cpu"):
             return False
         handle = library.stream(call.x) if stream is None else stream_pointer("plan", stream)
         pointers = call.pointers.copy()
-        pointers[call.slots[0]], pointers[call.slots[1]] = source, target
+        for slot, is_target in call.slots:
+            pointers[slot] = target if is_target else source
         call.prepared.run(tuple(pointers), handle)
         return True
 
@@ -77,4 +80,4 @@ class Recall:
         if self._kind is not type(x):
             self._kind, self._library, self._calls = type(x), library, {}
         form = FORMS[library.name]
-        self._calls[form(x), form(out)] = _Call(prepared, pointers, (names.index("x"), names.index("y")), *operands)
+        self._calls[form(x), form(out), alignment_of(operands[0].pointer)] = _Call(prepared, names, pointers, *operands)

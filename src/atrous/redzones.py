@@ -119,15 +119,18 @@ class Guarded:
         What it holds; None: an output, poisoned.
     shift : int
         Elements between the aligned address and the first one, so that paths for odd addresses run too.
+    poison : int, optional
+        Byte that fills what holds no values; default FLOAT_POISON or INTEGER_POISON, by dtype.
     """
 
-    def __init__(self, memory: Host, shape: tuple[int, ...], dtype: str, values: np.ndarray | None = None, shift: int = 0) -> None:
+    def __init__(self, memory: Host, shape: tuple[int, ...], dtype: str, values: np.ndarray | None = None, shift: int = 0, poison: int | None = None) -> None:
         self.shape, self.dtype = shape, np.dtype(numpy_dtype(dtype))
         self._memory = memory
         self._start = RED + shift * self.dtype.itemsize
         self._stop = self._start + int(np.prod(shape, dtype=np.int64)) * self.dtype.itemsize
         image = np.full(self._stop + RED, 0xFF, np.uint8)
-        poison = FLOAT_POISON if self.dtype.kind not in "iu" else INTEGER_POISON
+        if poison is None:
+            poison = FLOAT_POISON if self.dtype.kind not in "iu" else INTEGER_POISON
         image[self._start : self._stop] = poison if values is None else np.ascontiguousarray(values).reshape(-1).view(np.uint8)
         self._sent = image if values is not None else None
         self._held, self._address = memory.upload(image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shlex
 import time
@@ -14,13 +15,15 @@ from . import choose, config, testing
 from .arguments import FLOAT_DTYPES
 from .engines import arrays, compiled, runtime, simulated
 from .errors import CudaError, EngineUnavailable, ProblemError, UnsupportedProblem, sentence, shown
-from .kernels import ORDER
-from .kernels.base import Device
+from .interop import numpy_dtype
+from .kernels import ORDER, for_operation
+from .kernels.base import Device, alignment_of, default_strides
 from .launch import Launch
 from .ledger import Ledger
 from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
-from .redzones import Guarded, memory_for
+from .redzones import FLOAT_POISON, RED, Guarded, memory_for
 from .sampling import random_problem
+from .sequence import Bound, scratch_of
 from .weighting import tap_weights
 
 Problem = Conv2dProblem | Pool2dProblem | ConvPool2dProblem
@@ -140,7 +143,7 @@ class Prover:
         variants; else those that the seed draws.
         """
         exact = testing.is_exact(problem)
-        found = self.candidates(problem)
+        found = self.candidates(problem, seed)
         if not found:
             return
         drawn = (found, found) if schedules or random_too or self._is_asked() else draw(found, seed)
@@ -154,6 +157,14 @@ class Prover:
             inputs = testing.random_inputs(problem, seed)
             expected, bound = testing.expected_output(problem, inputs), testing.tolerance(problem, inputs)
             self._run_all(problem, seed, "random", drawn[1], schedules, (inputs, expected, bound))
+
+    def prove_drawn(self, seed: int) -> None:
+        """Prove the random problem of a seed, unless the one kernel that was asked for does not take it."""
+        problem = random_problem(seed)
+        kernels = for_operation("conv2d" if isinstance(problem, Conv2dProblem) else "pool2d")
+        if self._kernel is None or self._kernel in [kernel.name for kernel in kernels]:
+            with contextlib.suppress(UnsupportedProblem):
+                self.prove(problem, seed)
 
     def _run_all(self, problem: Problem, seed: int, data: str, found: list[Candidate], schedules: Sequence[Schedule], values: tuple[Any, ...]) -> None:
         number = 7 * seed + 3 * (data == "random")  # 7 is prime, so that consecutive seeds meet every order and landing
@@ -172,12 +183,12 @@ class Prover:
         for seed in seeds:
             if not any(map(lacking, names)) or len(self.ledger.failures) >= MOST_FAILURES:
                 break
-            self.prove(random_problem(seed), seed)
+            self.prove_drawn(seed)
         self._wanted = outer
         return [name for name in names if lacking(name)]
 
-    def candidates(self, problem: Problem) -> list[Candidate]:
-        """Return every launch that this prover may run the problem with, kernel by kernel."""
+    def candidates(self, problem: Problem, seed: int) -> list[Candidate]:
+        """Return every launch that this prover may run the problem with on the operands of a seed, kernel by kernel."""
         if 0 in problem.y_shape:
             raise ProblemError(sentence("verify", f"{problem} has an output without elements", "something to compare", "take another case"))
         if self.engine == "arrays":
@@ -187,10 +198,14 @@ class Prover:
         else:
             names = {answer.kernel for answer in choose.options(problem, self.device) if answer.reason is None}
             takers = [kernel for kernel in ORDER if kernel.name in names]
+        strides = default_strides(problem)
+        if shift_of(seed):
+            aligned = alignment_of(RED, numpy_dtype(problem.dtype).itemsize)
+            strides = dataclasses.replace(strides, alignment=aligned, weight_alignment=aligned)
         found = []
         for kernel in takers:
-            chosen = kernel.launch(problem, device=self.device)
-            found += [Candidate(kernel.name, launch, launch == chosen) for launch in kernel.variants(problem) if self._takes(launch)]
+            chosen = kernel.launch(problem, strides, self.device)
+            found += [Candidate(kernel.name, launch, launch == chosen) for launch in kernel.variants(problem, strides) if self._takes(launch)]
         if self._instance is None:
             return found
         exactly = [candidate for candidate in found if candidate.instance == self._instance]
@@ -208,13 +223,13 @@ class Prover:
             outputs = self._outputs(trial, launch, inputs)
             ratio = compare(trial.problem, outputs, expected, bound)
         except (AssertionError, RuntimeError) as failure:
-            self.ledger.failures.append(failure_record(trial, launch, failure))
+            self.ledger.failures.append(failure_record(trial, failure))
             if isinstance(failure, CudaError):  # the device's context is lost with it
                 raise
             return
-        ledger, name = self.ledger, launch.name if launch else "arrays"
+        ledger = self.ledger
         (ledger.exact_runs if trial.data == "whole" else ledger.bounded_runs)[trial.kernel] += 1
-        ledger.instances[name] += 1
+        ledger.instances.update(launch.names if launch else ["arrays"])
         ledger.dtypes[trial.problem.dtype] += 1
         if trial.schedule is not None:
             ledger.orders[f"{trial.schedule[0]}, {trial.schedule[2]}"] += 1
@@ -225,7 +240,7 @@ class Prover:
 
     def _outputs(self, trial: Trial, launch: Launch | None, inputs: testing.Inputs) -> dict[str, np.ndarray]:
         """Run a kernel between red zones and return its outputs by name."""
-        problem, shift = trial.problem, int(trial.seed % 4 == 3)
+        problem, shift = trial.problem, shift_of(trial.seed)
         given = {**inputs, **(_taps(problem) if "tap_weight" not in inputs else {})}
         operands = {name: Guarded(self.memory, array.shape, array.dtype.name, array, shift) for name, array in given.items()}
         written = {"y": problem.out_dtype}
@@ -245,8 +260,10 @@ class Prover:
             if isinstance(pool, Pool2dProblem):
                 arrays.pool2d(pool, x, views.get("tap_weight"), views["y"], views.get("index"))
         else:
-            pointers = tuple(operands[slot].pointer if slot in operands else 0 for slot in launch.pointers)
-            prepared = ENGINES[self.engine].prepare(launch)
+            # NaN in whatever type a kernel reads it as, where nothing has been written to it
+            operands |= {name: Guarded(self.memory, (size,), "uint8", poison=FLOAT_POISON) for name, size in scratch_of(launch).items()}
+            prepared, slots = Bound(launch, ENGINES[self.engine].prepare).whole
+            pointers = tuple(operands[slot].pointer if slot in operands else 0 for slot in slots)
             if trial.schedule is None:
                 prepared.run(pointers, self.memory.stream())
             else:
@@ -259,6 +276,11 @@ class Prover:
         return {name: found[name] for name in written}
 
 
+def shift_of(seed: int) -> int:
+    """Return how many elements the operands of a seed lie beside an aligned address."""
+    return int(seed % 4 == 3)
+
+
 def draw(found: list[Candidate], seed: int) -> tuple[list[Candidate], list[Candidate]]:
     """Return, of each kernel, its choice and another variant to run on whole numbers, and any one to run on random numbers."""
     whole: list[Candidate] = []
@@ -267,9 +289,9 @@ def draw(found: list[Candidate], seed: int) -> tuple[list[Candidate], list[Candi
         mine = [candidate for candidate in found if candidate.kernel == name]
         others = [candidate for candidate in mine if not candidate.chosen]
         whole += [candidate for candidate in mine if candidate.chosen]
-        whole += others[seed % len(others) :][:1] if others else []
-        # Numbers of which every so manieth is met, divided, meet every variant.
-        at_random.append(mine[seed // RANDOM_EVERY % len(mine)])
+        whole += others[seed // 4 % len(others) :][:1] if others else []
+        # Divided by 4, since the last two bits of a seed say where operands lie and whether numbers are random too.
+        at_random.append(mine[seed // 4 % len(mine)])
     return whole, at_random
 
 
@@ -287,9 +309,9 @@ def compare(problem: Problem, outputs: dict[str, np.ndarray], expected: Any, bou
     return testing.assert_matches(outputs["y"], expected, problem, bound)
 
 
-def failure_record(trial: Trial, launch: Launch | None, failure: Exception) -> dict[str, Any]:
+def failure_record(trial: Trial, failure: Exception) -> dict[str, Any]:
     """Return what a ledger keeps of a failure."""
-    facts = {"case": str(trial.problem), "seed": trial.seed, "kernel": trial.kernel, "instance": launch.name if launch else "arrays"}
+    facts = {"case": str(trial.problem), "seed": trial.seed, "kernel": trial.kernel, "instance": trial.instance}
     facts |= {"data": trial.data, "schedule": schedule_text(trial.schedule) if trial.schedule else None}
     # what assert_matches says of a rerun is said better by the command
     return {**facts, "what": str(failure).partition("; rerun the case")[0], "rerun": trial.command()}
@@ -358,9 +380,7 @@ def verify(prover: Prover, seed: int = 0, seconds: float | None = None, problems
     done = 0.0
     while done < 1 and len(prover.ledger.failures) < MOST_FAILURES:
         try:
-            prover.prove(random_problem(seed), seed)
-        except UnsupportedProblem:  # the one kernel that was asked for declines it
-            pass
+            prover.prove_drawn(seed)
         except CudaError:
             break
         seed += 1
@@ -372,4 +392,4 @@ def verify(prover: Prover, seed: int = 0, seconds: float | None = None, problems
 
 def every_instance() -> list[str]:
     """Return the name of every instance that a kernel description can ask for."""
-    return [name for kernel in ORDER for name in kernel.instances()]
+    return list(dict.fromkeys(name for kernel in ORDER for name in kernel.instances()))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import ProblemError, sentence
 from ..nets import lenet
-from ..plan import ENGINES
+from ..routes import ENGINES
 from . import picture
 from .place import find_place
 from .screen import Screen

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import config
 from ..errors import EngineUnavailable, sentence
-from ..plan import engine_reasons
+from ..routes import engine_reasons
 
 ON_GPU = ("compiled", "runtime")
 

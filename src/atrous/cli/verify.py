@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check_words(arguments, prover)
     problem = None if arguments.case is None else parse(arguments.case)
     if problem is not None:
-        prover.candidates(problem)  # a refusal comes before anything is printed
+        prover.candidates(problem, arguments.seed)  # a refusal comes before anything is printed
     screen = Screen()
     screen.line(f"engine {prover.engine}, {_where(prover)}; seed {arguments.seed}", "bold")
     began = datetime.datetime.now(datetime.timezone.utc)

@@ -85,6 +85,7 @@ class Strides:
     residual: Quad = (0, 0, 0, 0)
     index: Quad = (0, 0, 0, 0)
     alignment: int = MOST_ALIGNMENT  # a power of two up to it: the addresses of x and weight are multiples of it
+    weight_alignment: int = MOST_ALIGNMENT  # the same of weight alone, which a plan knows before it meets x
 
 
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
