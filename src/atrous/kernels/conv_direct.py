@@ -9,6 +9,7 @@ from typing import Any
 from ..arguments import INPUT_DTYPES, LAYOUTS
 from ..launch import Launch
 from .base import GRID_LIMIT, INT32_ELEMENTS, Device, Kernel, Strides, default_strides, index_widths
+from .gemm_cost import estimates_of, in_waves
 from .parameters import BYTES, CPP_TYPES, ConvArguments, conv_arguments, pointer_names
 
 THREADS = 256
@@ -16,6 +17,10 @@ THREADS = 256
 TILES = {"WideTile": (128, 64), "NarrowTile": (64, 32)}
 #: tile -> the share of the FMA peak that its inner loop can reach: instructions that load from shared memory take the rest
 EFFICIENCY = {"WideTile": 0.7, "NarrowTile": 0.4}
+#: blocks of 256 threads that a multiprocessor holds: 128 registers a thread, at most 30 KB
+RESIDENT_BLOCKS = 2
+#: a step's loads are under way during one step alone, and two barriers stand in it: twice what a step of three stages takes
+STEPS_OF_LATENCY = 2
 #: largest K/G for which a block bundles the channels of several groups; above, 64 columns of one group are fuller
 BUNDLED_COLUMNS = TILES["NarrowTile"][1]
 #: a step of gemm_k may pass its end by 64 slots, a tile of output channels theirs by 64 columns
@@ -44,12 +49,29 @@ def blocks(problem: Any) -> int:
     return column_tiles(problem) * -(-problem.n * problem.p * problem.q // TILES[tile_of(problem)][0])
 
 
-def roofline(problem: Any, device: Device, flops: float, efficiency: float) -> float:
-    """Return the longer of arithmetic and of moving each operand once at 0.7 of the bandwidth, plus a launch."""
-    rate = RATES.get(problem.dtype, 1.0) * efficiency
+def ordinary_seconds(problem: Any, device: Device, count: int, tile: str, efficiency: float, steps: int) -> float:
+    """Return the estimated time of a kernel of the ordinary units: `count` blocks in waves, or each operand moved once.
+
+    Idle pixels and columns of a tile cost as much as used ones. A step waits for the loads of one step ahead, so that it
+    takes STEPS_OF_LATENCY times what it takes the kernels that have several under way.
+    """
+    guess = estimates_of(device)
+    pixels, columns = TILES[tile]
+    flops = 2 * pixels * columns * problem.r * problem.s * (problem.c // problem.groups)
+    unit = flops / (device.flops * RATES.get(problem.dtype, 1.0) * efficiency / device.multiprocessors)
+    arithmetic = in_waves(count, RESIDENT_BLOCKS, device, unit, STEPS_OF_LATENCY * steps * guess.step_seconds)
     moved = (math.prod(problem.x_shape) + math.prod(problem.weight_shape)) * BYTES[problem.dtype]
     moved += math.prod(problem.y_shape) * BYTES[problem.out_dtype] * (1 + problem.residual)
-    return max(flops / (device.flops * rate), moved / (0.7 * device.bandwidth)) + LAUNCH_SECONDS
+    return max(arithmetic, moved / (0.7 * device.bandwidth)) + guess.ramp_seconds + LAUNCH_SECONDS
+
+
+def steps_of(problem: Any) -> int:
+    """Return the steps of a block: 16 slots, or 64 slots over all groups that a narrow tile bundles."""
+    taps = problem.r * problem.s * (problem.c // problem.groups)
+    if tile_of(problem) == "WideTile":
+        return -(-taps // 16)
+    bundled = min(problem.groups, -(-TILES["NarrowTile"][1] // max(1, problem.k // problem.groups)))
+    return -(-taps * bundled // 64)
 
 
 def ordinary_units(problem: Any, device: Device, tile: str) -> str:
@@ -113,9 +135,9 @@ class ConvDirect:
             yield conv_launch(self, problem, strides, blocks(problem), index, tile_of(problem))
 
     def seconds(self, problem: Any, device: Device) -> float:
-        """Return the estimated time: a roofline in which idle columns of a tile cost as much as used ones."""
+        """Return the estimated time."""
         tile = tile_of(problem)
-        return roofline(problem, device, problem.flops * column_tiles(problem) * TILES[tile][1] / max(1, problem.k), EFFICIENCY[tile])
+        return ordinary_seconds(problem, device, blocks(problem), tile, EFFICIENCY[tile], steps_of(problem))
 
     def account(self, problem: Any, device: Device) -> str:
         """Return what the estimate rests on, in words."""

@@ -8,7 +8,7 @@ from typing import Any
 from ..arguments import FLOAT_DTYPES, LAYOUTS
 from ..launch import Launch
 from .base import GRID_LIMIT, Device, Strides, default_strides, index_widths
-from .conv_direct import SIZE_LIMIT, conv_launch, ordinary_units, roofline
+from .conv_direct import SIZE_LIMIT, conv_launch, ordinary_seconds, ordinary_units
 from .parameters import CPP_TYPES
 
 PIXELS, COLUMNS = 128, 64  # of a block: WideTile of tile.cuh
@@ -60,8 +60,8 @@ class ConvPointwise:
             yield conv_launch(self, problem, strides, blocks(problem), index)
 
     def seconds(self, problem: Any, device: Device) -> float:
-        """Return the estimated time: a roofline in which idle columns of a tile cost as much as used ones."""
-        return roofline(problem, device, problem.flops * -(-problem.k // COLUMNS) * COLUMNS / max(1, problem.k), EFFICIENCY)
+        """Return the estimated time: steps of 16 channels."""
+        return ordinary_seconds(problem, device, blocks(problem), "WideTile", EFFICIENCY, -(-problem.c // 16))
 
     def account(self, problem: Any, device: Device) -> str:
         """Return what the estimate rests on, in words."""

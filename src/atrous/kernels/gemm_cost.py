@@ -213,12 +213,21 @@ def step_seconds(shape: GemmShape, tile: Tile, device: Device) -> dict[str, floa
     }
 
 
+def in_waves(blocks: int, resident: int, device: Device, unit_seconds: float, least_seconds: float) -> float:
+    """Return the time of blocks that run in waves of `resident` on each multiprocessor.
+
+    A block keeps the busiest unit of its multiprocessor for `unit_seconds`, and takes at least `least_seconds` itself.
+    """
+    full, rest = divmod(blocks, device.multiprocessors * resident)
+    last = -(-rest // device.multiprocessors)
+    return full * max(resident * unit_seconds, least_seconds) + (max(last * unit_seconds, least_seconds) if rest else 0.0)
+
+
 def seconds_of(shape: GemmShape, name: str, tile: Tile, split: bool, device: Device) -> Pick | None:
     """Return the estimated time of one tile, or None if its block does not fit the device.
 
-    Blocks run in waves of as many as the device holds. In a wave, a multiprocessor's time for a step is that of the busiest
-    of its units over all its blocks, and at least what one block needs for itself. All waves together take at least as long
-    as memory needs to move every operand once.
+    Blocks run in waves of as many as the device holds (`in_waves`). All waves together take at least as long as memory needs
+    to move every operand once.
     """
     resident = resident_blocks(shape, tile, device)
     if not resident:
@@ -229,12 +238,8 @@ def seconds_of(shape: GemmShape, name: str, tile: Tile, split: bool, device: Dev
     units = step_seconds(shape, tile, device)
     unit = max(units, key=lambda word: units[word])
 
-    def wave(on_one: int) -> float:
-        """Return the time of a wave with so many blocks on its fullest multiprocessor."""
-        return steps * max(on_one * units[unit], guess.step_seconds)
-
+    inner = in_waves(blocks, resident, device, steps * units[unit], steps * guess.step_seconds)
     full, rest = divmod(blocks, device.multiprocessors * resident)
-    inner = full * wave(resident) + (wave(-(-rest // device.multiprocessors)) if rest else 0.0)
     memory = shape.moved_bytes / (guess.memory_share * device.bandwidth)
     total = max(inner, memory) + guess.ramp_seconds * (1 + (full - 1) / resident if full > 1 else 1) + guess.launch_seconds
     if split:
