@@ -10,10 +10,13 @@ import pytest
 
 import atrous
 from atrous import reference, testing
+from atrous.engines import simulated
 from atrous.problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem, parse
 from atrous.sampling import random_pair
 from cases import FOLDER, read_cases
 
+REASON = simulated.available()
+needs_simulator = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 RESNET = "n1c3h224w224_k64r7s7_pad3_stride2_f16_bias_relu+max_r3s3_pad1_stride2"
 
 
@@ -102,6 +105,34 @@ def test_equal_to_the_bit_to_the_two_calls():
         problem = random_pair(seed)
         inputs = testing.random_inputs(problem, seed)
         same_bits(fused(problem, inputs), apart(problem, inputs))
+
+
+@needs_simulator
+def test_kernels_in_two_give_the_bits_of_the_two_calls():
+    ran = 0
+    for seed in range(40):
+        problem = random_pair(seed)
+        inputs = testing.random_inputs(problem, seed)
+        try:
+            same_bits(fused(problem, inputs, engine="simulated"), apart(problem, inputs, engine="simulated"))
+            ran += 1
+        except atrous.UnsupportedProblem as refusal:
+            assert "declines" in str(refusal)
+    assert ran >= 35
+
+
+@needs_simulator
+def test_a_simulated_plan_holds_the_middle_and_allocates_nothing_more():
+    problem = parse("n2c3h11w12_k8r3s3_pad1_f32_residual_relu+max_r3s3_pad1_stride2")
+    inputs = testing.random_inputs(problem, 4)
+    words = dict(padding=1, activation="relu", window=3, pool_stride=2, pool_padding=1, engine="simulated", kernel="conv_direct")
+    plan = atrous.plan_conv2d_pool2d(problem.x_shape, inputs["weight"], residual=True, **words)
+    assert plan.kernel == "conv_direct, then pool" and plan.workspace_bytes >= 2 * 11 * 12 * 8 * 4
+    held = plan.workspace_bytes
+    expected = apart(problem, inputs, engine="simulated", kernel="conv_direct")
+    for _ in range(2):
+        same_bits(plan(inputs["x"], residual=inputs["residual"]), expected)
+    assert plan.workspace_bytes == held
 
 
 def test_near_the_reference():

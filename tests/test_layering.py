@@ -30,8 +30,7 @@ MAY_IMPORT = {
     "interop": {"errors"},
     "overlap": {"interop"},
     "operands": {"errors", "interop", "overlap"},
-    "in_two": {"kernels", "launch"},
-    "choose": {"kernels", "in_two", "problem", "config", "errors"},
+    "choose": {"kernels", "problem", "config", "errors"},
     "sampling": {"arguments", "errors", "problem"},
     "redzones": {"errors", "interop"},
     "probes": {"launch", "kernels"},
@@ -44,7 +43,7 @@ MAY_IMPORT["verify"] = {"choose", "sequence", "engines", "kernels", "launch", "l
 MAY_IMPORT["verify"] |= {"interop", "arguments", "config", "errors", "problem"}
 MAY_IMPORT["recall"] = {"interop", "kernels", "overlap"}
 MAY_IMPORT["checks"] = {"choose", "errors", "operands", "problem", "window"}
-MAY_IMPORT["routes"] = {"choose", "in_two", "engines", "errors", "interop", "kernels", "launch", "operands", "problem", "sequence"}
+MAY_IMPORT["routes"] = {"choose", "engines", "errors", "interop", "kernels", "launch", "operands", "problem", "sequence"}
 MAY_IMPORT["plan"] = {"routes", "sequence", "checks", "recall", "choose", "config", "problem", "interop", "operands", "weighting"}
 MAY_IMPORT["plan"] |= MAY_IMPORT["problem"]
 _DOORS = {"plan", "requests", "operands", "problem", "interop", "errors", "arguments"}

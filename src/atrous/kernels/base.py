@@ -105,13 +105,14 @@ def canonical(strides: tuple[int, ...], layout: str, order: str) -> Quad:
 
 
 def default_strides(problem: Any) -> Strides:
-    """Return the strides of contiguous and aligned operands of a Conv2dProblem or Pool2dProblem."""
+    """Return the strides of contiguous and aligned operands of a problem."""
     x = canonical(contiguous(problem.x_shape), problem.layout, "NHWC")
     y = canonical(contiguous(problem.y_shape), problem.layout, "NHWC")
     if not hasattr(problem, "weight_layout"):
         return Strides(x=x, y=y, index=y)
     weight = canonical(contiguous(problem.weight_shape), problem.weight_layout, "KRSC")
-    return Strides(x=x, y=y, weight=weight, residual=y)
+    residual = default_strides(problem.conv).residual if hasattr(problem, "pool") else y
+    return Strides(x=x, y=y, weight=weight, residual=residual)
 
 
 def alignment_of(*addresses: int) -> int:
