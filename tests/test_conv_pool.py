@@ -11,6 +11,8 @@ import pytest
 import atrous
 from atrous import reference, testing
 from atrous.engines import simulated
+from atrous.nets.graph import Convolution, Network, Pooling
+from atrous.nets.graph import fused as fused_layers
 from atrous.problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem, parse
 from atrous.sampling import random_pair
 from cases import FOLDER, read_cases
@@ -190,3 +192,29 @@ def test_both_problems_of_a_pair_must_meet():
     conv = Conv2dProblem.make((1, 6, 6, 2), (4, 3, 3, 2), dtype="float32")
     with pytest.raises(atrous.ProblemError, match="the pooling reads"):
         ConvPool2dProblem(conv, Pool2dProblem.make((1, 6, 6, 4), 2, "max", dtype="float32"))
+
+
+def test_a_network_fuses_convolutions_and_the_poolings_behind_them():
+    random = np.random.default_rng(5)
+    weights = [random.normal(size=shape).astype(np.float32) for shape in ((6, 5, 5, 1), (16, 3, 3, 6), (4, 1, 1, 16))]
+    options = {"activation": "relu"}
+    network = Network(
+        (
+            Convolution("c1", weights[0], random.normal(size=6).astype(np.float32), options),
+            Pooling("s2", 3, "max", {"stride": 2, "padding": 1}),
+            Convolution("c3", weights[1], None, options),
+            Pooling("s4", 2, "avg", {"count_include_pad": True, "ceil_mode": True}),
+            Convolution("c5", weights[2], None, options),
+            Pooling("norm", "global", "l2"),
+        )
+    )
+    x = random.normal(size=(3, 20, 21, 1)).astype(np.float32)
+    plain, together = network.plan(x.shape), network.plan(x.shape, fuse=True)
+    assert [name for name, _ in together.steps] == ["c1+s2", "c3+s4", "c5", "norm"]
+    same_bits(together(x), plain(x))
+    for one, other in zip(together.trace(x), [plain.trace(x)[i] for i in (1, 3, 4, 5)]):
+        same_bits(one, other)
+    indices = Pooling("where", 2, "max", {"return_indices": True})
+    nchw = Pooling("other", 2, "max", {"layout": "NCHW"})
+    for pool in (indices, nchw):
+        assert fused_layers((network.layers[0], pool)) == (network.layers[0], pool)

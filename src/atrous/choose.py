@@ -8,8 +8,8 @@ from typing import Any
 
 from . import kernels
 from .errors import ProblemError, UnsupportedProblem, sentence, shown
-from .kernels.in_two import THEN, InTwo, between_bytes
 from .kernels.base import DEVICES, Choice, Device, Kernel, Strides
+from .kernels.in_two import THEN, InTwo, between_bytes
 from .kernels.parameters import BYTES
 from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem, parse
 

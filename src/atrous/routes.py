@@ -11,9 +11,9 @@ from .choose import Problem, choose, device_named, operation_of
 from .choose import options as choose_options
 from .engines import arrays, compiled, runtime, simulated, why_not
 from .errors import EngineUnavailable, ProblemError, UnsupportedProblem, sentence
-from .kernels.in_two import InTwo, between_bytes
 from .interop import Library, Operand, library_named
 from .kernels.base import MOST_ALIGNMENT, Device, Kernel, Strides, alignment_of, canonical, default_strides
+from .kernels.in_two import InTwo, between_bytes
 from .kernels.parameters import BYTES
 from .launch import Launch
 from .operands import Operands

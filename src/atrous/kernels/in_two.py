@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from ..launch import Launch
 from .base import Device, Kernel, Strides, default_strides
 from .parameters import BYTES
-from ..launch import Launch
 
 #: the scratch that holds the convolution's output
 BETWEEN = "between"

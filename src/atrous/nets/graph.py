@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from .. import plan_conv2d, plan_pool2d
+from .. import plan_conv2d, plan_conv2d_pool2d, plan_pool2d
 from ..plan import Plan
 
 
@@ -39,6 +39,43 @@ class Pooling:
 
 
 @dataclass(frozen=True)
+class ConvolutionPooling:
+    """A convolution and the pooling behind it as one layer, to the bit of the two."""
+
+    convolution: Convolution
+    pooling: Pooling
+
+    @property
+    def name(self) -> str:
+        """Both names: "conv1+pool1"."""
+        return f"{self.convolution.name}+{self.pooling.name}"
+
+    def plan(self, x_shape: tuple[int, ...], dtype: str, engine: str | None, convert: Any) -> Plan:
+        """Return the plan for inputs of this shape."""
+        conv, pool = self.convolution, self.pooling
+        words = {f"pool_{name}" if name in ("stride", "padding", "dilation") else name: value for name, value in pool.options.items() if name != "layout"}
+        bias = None if conv.bias is None else convert(conv.bias)
+        return plan_conv2d_pool2d(x_shape, convert(conv.weight), bias, pool=pool.kind, window=pool.window, dtype=dtype, engine=engine, **conv.options, **words)
+
+
+def fused(layers: tuple[Convolution | Pooling, ...]) -> tuple[Convolution | Pooling | ConvolutionPooling, ...]:
+    """Return the layers with every convolution and the maximum or average behind it, of one layout, made one."""
+    found: list[Convolution | Pooling | ConvolutionPooling] = []
+    for layer in layers:
+        before = found[-1] if found else None
+        if isinstance(layer, Pooling) and isinstance(before, Convolution) and _go_together(before, layer):
+            found[-1] = ConvolutionPooling(before, layer)
+        else:
+            found.append(layer)
+    return tuple(found)
+
+
+def _go_together(conv: Convolution, pool: Pooling) -> bool:
+    same_layout = conv.options.get("layout", "NHWC") == pool.options.get("layout", "NHWC")
+    return pool.kind in ("max", "avg") and same_layout and not pool.options.get("return_indices", False)
+
+
+@dataclass(frozen=True)
 class Network:
     """Layers in order, each fed by the one before it.
 
@@ -53,7 +90,7 @@ class Network:
 
     layers: tuple[Convolution | Pooling, ...]
 
-    def plan(self, x_shape: tuple[int, ...], *, dtype: str = "float32", engine: str | None = None, convert: Any = None) -> PlannedNetwork:
+    def plan(self, x_shape: tuple[int, ...], *, dtype: str = "float32", engine: str | None = None, convert: Any = None, fuse: bool = False) -> PlannedNetwork:
         """Return the network planned for inputs of one shape.
 
         Parameters
@@ -66,9 +103,12 @@ class Network:
             Engine of every layer, default the best that serves the arrays' device.
         convert
             Function that carries a NumPy weight to the library of x (``cupy.asarray`` on a GPU), default none.
+        fuse
+            Plan a convolution and the pooling behind it together, as `plan_conv2d_pool2d` does, to the same bits: one
+            step called "conv1+pool1" where the trace has two otherwise. Default False.
         """
         steps = []
-        for layer in self.layers:
+        for layer in fused(self.layers) if fuse else self.layers:
             plan = layer.plan(x_shape, dtype, engine, convert or _unchanged)
             steps.append((layer.name, plan))
             x_shape = plan.problem.y_shape
