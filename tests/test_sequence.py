@@ -6,6 +6,7 @@ import logging
 import re
 import shlex
 from dataclasses import replace
+from types import SimpleNamespace
 
 import fake_cupy
 import fake_device
@@ -18,6 +19,7 @@ import atrous
 from atrous import kernels, routes, testing, verify
 from atrous.cli import main
 from atrous.engines import simulated
+from atrous.interop import Operand, Torch
 from atrous.kernels.base import DEVICES, alignment_of, default_strides
 from atrous.launch import Launch
 from atrous.problem import parse
@@ -27,7 +29,7 @@ pytestmark = pytest.mark.skipif(simulated.available() is not None, reason=str(si
 
 CASE = "n2c8h7w6_k12r3s2_pad1_f32_bias_relu"
 WEIGHT_BYTES, Y_BYTES = 4 * 12 * 3 * 2 * 8, 4 * 2 * 7 * 7 * 12
-WORKSPACE = Y_BYTES + -Y_BYTES % 256 + 255
+WORKSPACE = 2 * Y_BYTES + -2 * Y_BYTES % 256 + 255  # what an odd address needs
 
 
 @pytest.fixture
@@ -131,6 +133,26 @@ def test_a_recalled_launch_serves_only_addresses_as_aligned_as_it_was_made_for(r
         del ran[:]
 
 
+class Repeating(toy_sequence.Toy):
+    """The toy with its last launch twice, so that y has two slots."""
+
+    def sequence(self, problem, strides, index):
+        made = super().sequence(problem, strides, index)
+        return replace(made, after=made.after * 2)
+
+
+def test_a_recalled_call_hands_new_arrays_to_every_launch(monkeypatch):
+    toy_sequence.install(monkeypatch, Repeating())
+    problem, inputs, _, plan = plan_and_inputs(engine="simulated")
+    first, second = (np.empty(problem.y_shape, "f4") for _ in range(2))
+    plan(inputs["x"], out=first)
+    first[...] = 77
+    plan(inputs["x"].copy(), out=second)
+    assert (first == 77).all(), "a launch wrote to the array of an earlier call"
+    testing.assert_matches(second, testing.expected_output(problem, inputs), problem)
+    routes.route.cache_clear()
+
+
 def test_other_strides_take_their_workspace_at_their_first_call_and_keep_it(toy, caplog):
     problem, inputs, _, plan = plan_and_inputs(engine="simulated")
     wide = np.zeros((2, 7, 6, 9), "f4")
@@ -141,7 +163,7 @@ def test_other_strides_take_their_workspace_at_their_first_call_and_keep_it(toy,
             plan(wide[..., :8], out=y)
             testing.assert_matches(y, testing.expected_output(problem, inputs), problem)
     assert caplog.text.count("workspace of") == 1
-    assert plan.workspace_bytes == WORKSPACE + 2 * Y_BYTES + -2 * Y_BYTES % 256 + 255
+    assert plan.workspace_bytes == WORKSPACE + 3 * Y_BYTES + -3 * Y_BYTES % 256 + 255
 
 
 def test_scratch_begins_at_multiples_of_256_and_does_not_overlap():
@@ -310,3 +332,19 @@ def test_a_pooled_convolution_runs_in_two_with_its_middle_in_scratch():
     for _ in range(2):
         y[...] = np.nan
         np.testing.assert_array_equal(plan(x, out=y), expected)
+
+
+def test_torch_takes_scratch_on_the_stream_of_the_call():
+    """Taken on another stream, it could be given to that stream's next tensor while the launch still writes to it."""
+    told = []
+    cuda = SimpleNamespace(
+        current_stream=lambda device: SimpleNamespace(cuda_stream=70),
+        device=lambda device: told.append(("device", device)),
+        stream=lambda stream: told.append(("stream", stream)),
+        ExternalStream=lambda handle, device: (handle, device),
+    )
+    library = Torch.__new__(Torch)
+    library.torch = SimpleNamespace(cuda=cuda)
+    for stream in (70, -1, 99):
+        library.on(Operand(None, (1,), (1,), "float32", "cuda:1", 64, True), stream)
+    assert told == [("device", "cuda:1"), ("device", "cuda:1"), ("stream", (99, "cuda:1"))]

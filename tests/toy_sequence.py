@@ -52,11 +52,11 @@ class Toy:
         main = next(launch for launch in conv_direct.KERNEL.variants(problem, inner) if f", {index}" in launch.name)
         names = {"weight": "packed_weight", "y": "unfinished"}
         size = ITEM[problem.dtype]
-        twice = 2 if strides.x != contiguous(problem.x_shape) else 1  # other strides ask for more
+        times = 3 if strides.x != contiguous(problem.x_shape) else 2 if strides.alignment < 16 else 1  # of the workspace it needs
         return replace(
             main,
             pointers=tuple(names.get(name, name) for name in main.pointers),
-            scratch=(("packed_weight", size * math.prod(problem.weight_shape)), ("unfinished", size * math.prod(problem.y_shape) * twice)),
+            scratch=(("packed_weight", size * math.prod(problem.weight_shape)), ("unfinished", size * math.prod(problem.y_shape) * times)),
             before=(copy(shape, problem.dtype, "weight", "packed_weight", strides.weight, dense_weight),),
             after=(copy(problem.y_shape, problem.dtype, "unfinished", "y", dense_y, strides.y),),
         )

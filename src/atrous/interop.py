@@ -229,7 +229,12 @@ class Torch(Library):
         return 0 if operand.device == "cpu" else int(self.torch.cuda.current_stream(operand.device).cuda_stream)
 
     def on(self, operand: Operand, stream: int) -> contextlib.AbstractContextManager[Any]:
-        return contextlib.nullcontext() if operand.device == "cpu" else self.torch.cuda.device(operand.device)
+        if operand.device == "cpu":
+            return contextlib.nullcontext()
+        if stream < 0 or stream == self.stream(operand):
+            return self.torch.cuda.device(operand.device)
+        # memory taken here and given back at once is used anew only behind what this stream still does with it
+        return self.torch.cuda.stream(self.torch.cuda.ExternalStream(stream, device=operand.device))
 
 
 class ArrayApiStrict(Library):

@@ -24,20 +24,24 @@ ADDRESSES: dict[str, Callable[[Any], int]] = {
 class _Call:
     """One checked pair of forms, and alignment of x: what was bound for them, and what two addresses must satisfy."""
 
-    __slots__ = ("alignments", "pointers", "prepared", "slots", "spans", "x")
+    __slots__ = ("low_bits", "mask", "more_slots", "out_size", "pointers", "prepared", "slots", "spans", "x")
 
     def __init__(self, prepared: Any, names: tuple[str, ...], pointers: tuple[int, ...], x: Operand, out: Operand) -> None:
         self.prepared = prepared
         self.pointers = list(pointers)
-        self.slots = tuple((slot, name == "y") for slot, name in enumerate(names) if name in ("x", "y"))
+        self.slots = names.index("x"), names.index("y")
+        self.more_slots = tuple((slot, name == "y") for slot, name in enumerate(names) if name in ("x", "y") and slot not in self.slots)
         self.x = replace(x, array=None)  # a plan keeps no array of a call alive
         sizes = [numpy_dtype(operand.dtype).itemsize for operand in (x, out)]
-        self.alignments = sizes
+        alignment = alignment_of(x.pointer)
+        # of an address that is a multiple of this alignment and of no greater one that a launch could be made for
+        self.mask, self.low_bits = (alignment - 1, 0) if alignment == MOST_ALIGNMENT else (2 * alignment - 1, alignment)
+        self.out_size = sizes[1]
         self.spans = [tuple(end - operand.pointer for end in byte_range(operand, size)) for operand, size in zip((x, out), sizes)]
 
     def fits(self, source: int, target: int) -> bool:
-        """Return whether x and out, of the known forms, are aligned at these addresses and share no memory."""
-        if source % self.alignments[0] or target % self.alignments[1]:
+        """Return whether x and out, of the known forms, share no memory at these addresses, and out is aligned."""
+        if target % self.out_size:
             return False
         (low, high), (first, last) = self.spans
         return source + high <= target + first or target + last <= source + low
@@ -57,16 +61,21 @@ class Recall:
             return False
         library = self._library
         form, address = FORMS[library.name], ADDRESSES[library.name]
-        source, target = address(x), address(out)
-        aligned = source | MOST_ALIGNMENT
-        call = self._calls.get((form(x), form(out), aligned & -aligned))
+        forms = form(x), form(out)
+        call = self._calls.get(forms)
         if call is None:
             return False
+        source, target = address(x), address(out)
+        if source & call.mask != call.low_bits:
+            call = self._calls.get((forms, alignment_of(source)))
+            if call is None:
+                return False
         if not call.fits(source, target) or not library.is_current(call.x) or (stream is not None and call.x.device == "cpu"):
             return False
         handle = library.stream(call.x) if stream is None else stream_pointer("plan", stream)
         pointers = call.pointers.copy()
-        for slot, is_target in call.slots:
+        pointers[call.slots[0]], pointers[call.slots[1]] = source, target
+        for slot, is_target in call.more_slots:
             pointers[slot] = target if is_target else source
         call.prepared.run(tuple(pointers), handle)
         return True
@@ -80,4 +89,6 @@ class Recall:
         if self._kind is not type(x):
             self._kind, self._library, self._calls = type(x), library, {}
         form = FORMS[library.name]
-        self._calls[form(x), form(out), alignment_of(operands[0].pointer)] = _Call(prepared, names, pointers, *operands)
+        forms = form(x), form(out)
+        # found by the forms alone where only one alignment is met, which is one look less
+        self._calls[forms] = self._calls[forms, alignment_of(operands[0].pointer)] = _Call(prepared, names, pointers, *operands)

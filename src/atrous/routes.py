@@ -97,8 +97,9 @@ class Route:
         canonical_strides = default_strides(self.problem)
         if not self.problem.residual:  # type: ignore[union-attr]
             canonical_strides = replace(canonical_strides, residual=Strides.residual)
-        for x_alignment in (MOST_ALIGNMENT, alignment_of(BYTES[self.problem.dtype])):
-            bound = self.bound(replace(canonical_strides, alignment=min(held, x_alignment), weight_alignment=held))
+        alignments = {min(held, MOST_ALIGNMENT), min(held, alignment_of(BYTES[self.problem.dtype]))}
+        found = [self.bound(replace(canonical_strides, alignment=alignment, weight_alignment=held)) for alignment in alignments]
+        for bound in sorted(found, key=lambda bound: -sum(bound.workspace.values())):  # the largest serves all
             if bound.has_scratch:
                 with self._on(library, weight, stream), library.on(weight, stream):
                     memory.pack(bound, library, constants, weight, stream)
