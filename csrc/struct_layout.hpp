@@ -80,6 +80,12 @@ inline StructLayout pack_arguments_layout() {
           {"sizeof", sizeof(Struct)}};
 }
 
+inline StructLayout gemm_arguments_layout() {
+  using Struct = GemmArguments;
+  return {ATROUS_FIELD(conv),       ATROUS_FIELD(weight_row),    ATROUS_FIELD(weight_plane),
+          ATROUS_FIELD(tap_pieces), ATROUS_FIELD(segment_steps), {"sizeof", sizeof(Struct)}};
+}
+
 inline StructLayout pool_arguments_layout() {
   using Struct = PoolArguments;
   return {ATROUS_FIELD(x),
@@ -160,6 +166,7 @@ inline StructLayout struct_layout(const std::string& name) {
   if (name == "ConvArguments") return conv_arguments_layout();
   if (name == "FinishArguments") return finish_arguments_layout();
   if (name == "PackArguments") return pack_arguments_layout();
+  if (name == "GemmArguments") return gemm_arguments_layout();
   if (name == "PoolArguments") return pool_arguments_layout();
   if (name == "ProbeArguments") return probe_arguments_layout();
   if (name == "TensorMapRequest") return tensor_map_request_layout();

@@ -89,6 +89,15 @@ struct PackArguments {
   int row_parts;  // blocks that share the rows of one; 1 where with_sums
 };
 
+// An implicit GEMM on tensor cores, whose depth is counted in pieces of 16 bytes and in steps of 4 pieces.
+struct GemmArguments {
+  ConvArguments conv;  // weight: [planes][K] rows in the order (r, s, c), every tap padded with zeros to whole pieces
+  int64 weight_row;    // bytes from the row of one output channel to that of the next
+  int64 weight_plane;  // bytes from one plane of rows to the next
+  int tap_pieces;      // of the C/G channels of one tap
+  int segment_steps;   // steps that are summed from 0, before their sum is added to that of the steps before
+};
+
 struct PoolArguments {
   const void* x;           // [N, H, W, C] by x_stride
   const void* tap_weight;  // [R, S] float32, float64 for float64 x; weighted pooling only

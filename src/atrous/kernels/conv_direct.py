@@ -98,7 +98,7 @@ def conv_launch(kernel: Kernel, problem: Any, strides: Strides, count: int, inde
         grid=(count, 1, 1),
         block=(THREADS, 1, 1),
         shared_bytes=0,
-        parameters=conv_arguments(problem, strides),
+        parameters=bytes(conv_arguments(problem, strides)),
         pointers=pointer_names(ConvArguments),
     )
 

@@ -76,6 +76,18 @@ class PackArguments(ctypes.Structure):
     ]
 
 
+class GemmArguments(ctypes.Structure):
+    """Mirror of struct GemmArguments."""
+
+    _fields_ = [
+        ("conv", ConvArguments),
+        ("weight_row", ctypes.c_longlong),  # bytes
+        ("weight_plane", ctypes.c_longlong),  # bytes
+        ("tap_pieces", ctypes.c_int),
+        ("segment_steps", ctypes.c_int),
+    ]
+
+
 class PoolArguments(ctypes.Structure):
     """Mirror of struct PoolArguments."""
 
@@ -100,6 +112,9 @@ class PoolArguments(ctypes.Structure):
 
 def pointer_names(structure: type[ctypes.Structure]) -> tuple[str, ...]:
     """Return the names of the pointer slots, which lead every argument struct."""
+    kind = structure._fields_[0][1]
+    if issubclass(kind, ctypes.Structure):
+        return pointer_names(kind)
     return tuple(field[0] for field in structure._fields_ if field[1] is ctypes.c_void_p)
 
 
@@ -118,23 +133,32 @@ def epilogue(problem: Any) -> Epilogue:
     )
 
 
-def conv_arguments(problem: Any, strides: Any) -> bytes:
-    """Return the bytes of ConvArguments, pointers zero; `strides` is a Strides of element strides."""
+def conv_arguments(problem: Any, strides: Any) -> ConvArguments:
+    """Return ConvArguments, pointers zero; `strides` is a Strides of element strides."""
     names = ["n", "h", "w", "c", "k", "r", "s", "p", "q", "groups"]
     sizes = {name: getattr(problem, name) for name in names}
-    return bytes(
-        ConvArguments(
-            x_stride=_Strides(*strides.x),
-            weight_stride=_Strides(*strides.weight),
-            residual_stride=_Strides(*strides.residual),
-            y_stride=_Strides(*strides.y),
-            epilogue=epilogue(problem),
-            **sizes,
-            **window_fields(problem),
-            padding_mode=PADDING_CODES[problem.padding_mode],
-            x_zero_point=problem.zero_point,
-        )
+    return ConvArguments(
+        x_stride=_Strides(*strides.x),
+        weight_stride=_Strides(*strides.weight),
+        residual_stride=_Strides(*strides.residual),
+        y_stride=_Strides(*strides.y),
+        epilogue=epilogue(problem),
+        **sizes,
+        **window_fields(problem),
+        padding_mode=PADDING_CODES[problem.padding_mode],
+        x_zero_point=problem.zero_point,
     )
+
+
+def gemm_arguments(problem: Any, strides: Any, **fields: int) -> GemmArguments:
+    """Return GemmArguments, pointers zero; `fields` are those beside `conv`."""
+    conv = conv_arguments(problem, strides)
+    # A dilation between single taps means nothing; 1 keeps the kernel's products small.
+    if problem.r == 1:
+        conv.dilation_h = 1
+    if problem.s == 1:
+        conv.dilation_w = 1
+    return GemmArguments(conv=conv, **fields)
 
 
 def pool_arguments(problem: Any, strides: Any, tiling: dict[str, int]) -> bytes:
