@@ -8,7 +8,7 @@ from typing import Any
 from ..launch import Launch
 from .base import DEVICES, GRID_LIMIT, INT32_ELEMENTS, Device, Strides, default_strides
 from .conv_direct import SIZE_LIMIT, largest_sum
-from .gemm_cost import STEP_BYTES, TILES, pick, picks, segment_steps, segments_of, shape_of
+from .gemm_cost import STEP_BYTES, TILES, pick, picks, planes_of, segment_steps, segments_of, shape_of
 from .packing import needs_packing, pack_launch, packed_rows
 from .parameters import BYTES, GemmArguments, gemm_arguments, pointer_names
 
@@ -77,9 +77,9 @@ class ConvIgemmSm80:
             yield self._launch(problem, strides, tile)
 
     def _tiles(self, problem: Any) -> tuple[str, ...]:
-        """Return the tiles that serve: those with a second set of sums where gemm_k has segments."""
+        """Return the tiles that serve: those with a second set of sums where gemm_k has segments, as kSumsSegments says."""
         small = tuple(name for name, tile in TILES.items() if tile.warp_pixels * tile.warp_columns <= 1024)
-        return small if segments_of(problem) > 1 else tuple(TILES)
+        return small if segments_of(problem) > 1 and planes_of(problem) == 1 else tuple(TILES)
 
     def _launch(self, problem: Any, strides: Strides | None, tile: str) -> Launch:
         strides = strides or default_strides(problem)
