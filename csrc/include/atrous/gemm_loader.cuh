@@ -1,5 +1,4 @@
-// How the operands of an implicit GEMM reach shared memory: weights as rows of pieces, x tap by tap, by copies in
-// flight.
+// How the operands of an implicit GEMM reach shared memory: rows of weights, and x tap by tap, by copies in flight.
 #pragma once
 
 #include "atrous/gemm_tile.cuh"
