@@ -286,13 +286,14 @@ def install(monkeypatch, runtime=None):
 
 
 def forget():
-    """Drop what plans and engines remember of devices, routes and libraries."""
-    from atrous import routes
+    """Drop what plans, functional calls and engines remember of devices, routes and libraries."""
+    from atrous import repeats, routes
     from atrous.engines import array_namespace, compiled, runtime
 
     for remembered in (routes.route, routes._cuda_device, compiled.available, compiled._load, runtime._load, runtime._function, array_namespace._of_module):
         if hasattr(remembered, "cache_clear"):  # a test may have put a plain function in its place
             remembered.cache_clear()
+    repeats.forget()
 
 
 def serve_compiled(monkeypatch, cupy):

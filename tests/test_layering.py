@@ -46,10 +46,11 @@ MAY_IMPORT["checks"] = {"choose", "errors", "operands", "problem", "window"}
 MAY_IMPORT["routes"] = {"choose", "engines", "errors", "interop", "kernels", "launch", "operands", "problem", "sequence"}
 MAY_IMPORT["plan"] = {"routes", "sequence", "checks", "recall", "choose", "config", "problem", "interop", "operands", "weighting"}
 MAY_IMPORT["plan"] |= MAY_IMPORT["problem"]
+MAY_IMPORT["repeats"] = {"recall", "requests", "routes", "sequence", "config", "interop", "kernels", "operands", "overlap", "problem"}
 _DOORS = {"plan", "requests", "operands", "problem", "interop", "errors", "arguments"}
 MAY_IMPORT.update(
     requests={"arguments", "errors", "problem"},
-    ops=_DOORS,
+    ops=_DOORS | {"repeats"},
     conv_pool=_DOORS,
     pools=_DOORS,
     weighted_pool=_DOORS,

@@ -40,14 +40,19 @@ def _plain(operation: str, options: dict[str, Any]) -> tuple[tuple[str, Any], ..
 
 
 #: types whose objects never change, and whose equal objects mean the same to every check below if their types are the same too
-_PLAIN = {int, float, bool, str, type(None)}
+PLAIN = {int, float, bool, str, type(None)}
 #: the options of calls that were found to make sense, and their types -> those options made plain
 _checked: dict[Any, tuple[tuple[str, Any], ...]] = {}
 _MOST_CHECKED = 4096
 
 
+def types_of(values: tuple[Any, ...]) -> tuple[type, ...]:
+    """Return the type of every value, with those of what a tuple holds in its place."""
+    types = tuple(map(type, values))
+    return tuple(_types(values)) if tuple in types else types
+
+
 def _types(values: Iterable[Any]) -> Iterator[type]:
-    """Yield the type of every value, and of those within tuples."""
     for value in values:
         if type(value) is tuple:
             yield from _types(value)
@@ -61,8 +66,8 @@ def conv_options(operation: str, options: dict[str, Any]) -> tuple[tuple[str, An
     1, True and 1.0 are equal, and only the first is a stride: the types of all numbers are part of what is remembered.
     """
     values = tuple(options.values())
-    types = tuple(_types(values))
-    if not _PLAIN.issuperset(types):
+    types = types_of(values)
+    if not PLAIN.issuperset(types):
         return _conv_options(operation, options)
     key = (operation, values, types)
     found = _checked.get(key)

@@ -69,7 +69,7 @@ class Route:
         given = {**inputs, "y": outputs[0]}
         if len(outputs) > 1:
             given["index"] = outputs[1]
-        bound = self.bound(_strides(self.problem, given))
+        bound = self.bound(strides_of(self.problem, given))
         if not bound.has_scratch:
             prepared, slots = bound.whole
             return prepared, slots, tuple(given[name].pointer if name in given else 0 for name in slots)
@@ -126,7 +126,8 @@ class Route:
             arrays.pool2d(pool, x, found.get("tap_weight"), written[0], written[1] if len(written) > 1 else None)
 
 
-def _strides(problem: Problem, given: Operands) -> Strides:
+def strides_of(problem: Problem, given: Operands) -> Strides:
+    """Return the strides of checked operands, and the alignment of their addresses."""
     layout = problem.layout
     found: dict[str, Any] = {name: canonical(given[name].strides, layout, "NHWC") for name in ("x", "y", "residual", "index") if name in given}
     if not isinstance(problem, Pool2dProblem):

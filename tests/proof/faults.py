@@ -30,7 +30,7 @@ import fake_device
 from doors import Public, run
 
 import atrous
-from atrous import testing
+from atrous import repeats, testing
 from atrous.interop import numpy_dtype
 from atrous.plan import is_named_weighting
 from atrous.problem import Conv2dProblem, parse
@@ -91,6 +91,19 @@ class CallOut(Call):
         return self.case.call_out(arrays)
 
 
+class CalledAgain(Call):
+    """A later call of a public function, which it remembers."""
+
+    def __init__(self, case, arrays):
+        super().__init__(case, arrays)
+        for _ in range(2):
+            self(arrays)
+
+
+class CalledAgainOut(CalledAgain, CallOut):
+    """The same with out=."""
+
+
 class Making(Call):
     """A plan made, and called once."""
 
@@ -131,7 +144,9 @@ class Recalled(PlannedOut):
 
 
 #: door -> whether all caches are emptied before the call that fails
-DOORS = {"call, cold": (Call, True), "call": (Call, False), "call out=": (CallOut, False), "plan, cold": (Making, True), "plan": (Making, False)}
+DOORS = {"call, cold": (Call, True), "call": (Call, False), "call out=": (CallOut, False)}
+DOORS |= {"call again": (CalledAgain, False), "call out= again": (CalledAgainOut, False)}
+DOORS |= {"plan, cold": (Making, True), "plan": (Making, False)}
 DOORS |= {"plan(x), cold": (Planned, True), "plan(x)": (Planned, False), "plan(x, out=)": (PlannedOut, False), "plan(x, out=) again": (Recalled, False)}
 
 
@@ -198,6 +213,7 @@ class Case:
     def sites(self, door, cold):
         """Return the names of the calls of a clean run."""
         arrays = self.arrays()
+        repeats.forget()
         act = door(self, arrays)
         if cold:
             fake_cupy.forget()
@@ -211,6 +227,7 @@ class Case:
         door, cold = DOORS[label]
         start = self.device.live_bytes
         kept, lost = self.arrays(), self.arrays()
+        repeats.forget()
         act = door(self, kept)
         references = [weakref.ref(array) for array in lost.values() if not isinstance(array, tuple)]
         if cold:
