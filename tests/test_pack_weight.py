@@ -39,7 +39,7 @@ def weight_of(random_numbers, dtype, shape, order):
 def strides_of(weight, alignment=16):
     """Return Strides with the weight's element strides."""
     none = (0, 0, 0, 0)
-    return Strides(x=none, y=none, weight=tuple(step // weight.itemsize for step in weight.strides), alignment=alignment)
+    return Strides(x=none, y=none, weight=tuple(step // weight.itemsize for step in weight.strides), weight_alignment=alignment)
 
 
 def rows_by_numpy(weight, rows):

@@ -92,7 +92,7 @@ def packed_rows(problem: Any, *, whole_filter_rows: bool = False, chunk_channels
 
 def needs_packing(rows: PackedRows, strides: Strides) -> bool:
     """Return whether weights of these strides and this alignment are not such rows already; float32 is never rounded yet."""
-    if rows.dtype == "float32" or rows.sums or rows.chunks > 1 or strides.alignment % PIECE:
+    if rows.dtype == "float32" or rows.sums or rows.chunks > 1 or strides.weight_alignment % PIECE:
         return True
     if rows.run_elements != rows.taps_in_run * rows.channels:
         return True
