@@ -133,6 +133,13 @@ struct WeightLoader {
   }
 };
 
+// Padding holds the zero point of an integer x, as a cell of x does that stands for 0: what is then too much is the
+// zero point times all weights of an output channel.
+__device__ __forceinline__ void fill_piece(Piece& piece, int zero_point) {
+  const unsigned word = (zero_point & 0xff) * 0x01010101u;
+  store_vec(reinterpret_cast<unsigned*>(piece), Vec<unsigned, 4>{word, word, word, word});
+}
+
 // x whose channels are dense and whose every pixel starts on 16 bytes: pieces of channels, copied as they are.
 struct Pieces {
   template <class Mma, class Tile>
@@ -179,23 +186,28 @@ struct Pieces {
         const int row_bit = walk.is_past() ? 0 : 1 << walk.at.slow, column_bit = 1 << walk.at.middle;
 #pragma unroll
         for (int i = 0; i < kRows; ++i)
-          copy(stage, i, (h[i] & row_bit) != 0 && (w[i] & column_bit) != 0, offset[i] + walk.offset);
+          copy(a, stage, i, (h[i] & row_bit) != 0 && (w[i] & column_bit) != 0, offset[i] + walk.offset);
       } else {
 #pragma unroll
         for (int i = 0; i < kRows; ++i) {
           const bool is_valid = !walk.is_past() && (rows >> i & 1) != 0;
           const int row = is_valid ? source_coordinate(mode, h[i] + walk.at.slow * a.dilation_h, a.h) : 0;
           const int column = is_valid ? source_coordinate(mode, w[i] + walk.at.middle * a.dilation_w, a.w) : 0;
-          copy(stage, i, is_valid,
+          copy(a, stage, i, is_valid,
                offset[i] + kBytes * (row * a.x_stride[1] + column * a.x_stride[2]) + 16 * walk.at.fast);
         }
       }
       walk.advance();
     }
 
-    __device__ __forceinline__ void copy(GemmStage<Mma, Tile>& stage, int i, bool is_valid, int64 source) const {
-      prims::copy_async<16>(stage.x[piece_place(first_row + i * kRowsApart, depth)], is_valid ? x + source : x,
-                            is_valid ? 16 : 0);
+    __device__ __forceinline__ void copy(const ConvArguments& a, GemmStage<Mma, Tile>& stage, int i, bool is_valid,
+                                         int64 source) const {
+      Piece& target = stage.x[piece_place(first_row + i * kRowsApart, depth)];
+      if (kBytes == 1 && a.x_zero_point != 0 && !is_valid) {
+        fill_piece(target, a.x_zero_point);
+      } else {
+        prims::copy_async<16>(target, is_valid ? x + source : x, is_valid ? 16 : 0);
+      }
     }
   };
 };

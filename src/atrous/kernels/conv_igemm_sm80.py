@@ -1,22 +1,23 @@
-"""conv_igemm_sm80: an implicit GEMM on tensor cores, for sm_80 and later; the path of every dense convolution with 16-bit elements."""
+"""conv_igemm_sm80: an implicit GEMM on tensor cores, for sm_80 and later; the path of every dense convolution with 16-bit or 8-bit elements."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
+from ..arguments import FLOAT_DTYPES
 from ..launch import Launch
 from .base import DEVICES, GRID_LIMIT, INT32_ELEMENTS, Device, Strides, default_strides
 from .conv_direct import SIZE_LIMIT, largest_sum
 from .gemm_cost import STEP_BYTES, TILES, pick, picks, planes_of, segment_steps, segments_of, shape_of
-from .packing import needs_packing, pack_launch, packed_rows
+from .packing import ROW_LIMIT, needs_packing, pack_launch, packed_rows
 from .parameters import BYTES, GemmArguments, gemm_arguments, pointer_names
 
 PIECE = 16  # bytes that a thread copies at a time
 MOST_TAPS = 32  # rows, or columns, of a filter: bits of a mask
 STAGED_BYTES = 49152  # of shared memory, in 4 stages where they fit, else in 3
 #: dtype of x -> the arithmetic
-POLICIES = {"float16": "Float16Mma", "bfloat16": "Bfloat16Mma"}
+POLICIES = {"float16": "Float16Mma", "bfloat16": "Bfloat16Mma", "int8": "Int8Mma", "uint8": "Uint8Mma"}
 LOADERS = ("Pieces",)
 
 
@@ -58,6 +59,8 @@ class ConvIgemmSm80:
         gemm_k = problem.r * problem.s * (problem.c // problem.groups)
         if max(gemm_k, problem.k) >= SIZE_LIMIT:
             return f"R * S * C/G is {gemm_k} and K is {problem.k}, and it counts them in 32 bits"
+        if (elements := packed_rows(problem).row_elements) > ROW_LIMIT:
+            return f"the weights of an output channel, every tap padded to 16 bytes, are {elements} elements, and it counts them in 32 bits"
         if (most := largest_sum(problem)) > INT32_ELEMENTS:
             return f"a sum of {gemm_k} products of {problem.dtype} can reach {most}, and it adds them in int32"
         top, bottom, left, right = problem.pads
@@ -77,9 +80,10 @@ class ConvIgemmSm80:
             yield self._launch(problem, strides, tile)
 
     def _tiles(self, problem: Any) -> tuple[str, ...]:
-        """Return the tiles that serve: those with a second set of sums where gemm_k has segments, as kSumsSegments says."""
+        """Return the tiles that serve: where sums that round have segments, those with a second set of sums, as kSumsSegments says."""
         small = tuple(name for name, tile in TILES.items() if tile.warp_pixels * tile.warp_columns <= 1024)
-        return small if segments_of(problem) > 1 and planes_of(problem) == 1 else tuple(TILES)
+        rounds = problem.dtype in FLOAT_DTYPES and planes_of(problem) == 1
+        return small if segments_of(problem) > 1 and rounds else tuple(TILES)
 
     def _launch(self, problem: Any, strides: Strides | None, tile: str) -> Launch:
         strides = strides or default_strides(problem)

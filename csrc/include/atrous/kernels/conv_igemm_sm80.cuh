@@ -3,7 +3,9 @@
 // Computes  y[n, p, q, k] = epilogue(sum over r, s, c of x[n, p*stride_h - top + r*dilation_h,
 //           q*stride_w - left + s*dilation_w, g*C/G + c] * weight[k, r, s, c]) with g = k / (K/G), in the order
 //           (r, s, c). Sums are float32, or int32. Segments of gemm_k are summed from 0 each and then added in order,
-//           so that an output's bits depend neither on the tile nor on the number of images.
+//           so that an output's bits depend neither on the tile nor on the number of images. From 8-bit x its zero
+//           point is taken away: padding holds it, and the sum of the weights of k, times it, leaves the sum at the
+//           end.
 // Layout    x, residual and y through their element strides; weight as rows of pieces, [planes][K][R*S*C/G]. Pieces: x
 //           has dense channels, and every pixel of a group starts on 16 bytes.
 // Mapping   A block owns kPixels of gemm_m = N*P*Q times kColumns output channels of a group, each of its warps
@@ -24,9 +26,9 @@
 namespace atrous {
 
 // The second set of sums that segments need fits the registers beside the first where a warp's tile is small; sums that
-// are promoted need it in any tile.
+// are promoted need it in any tile. Integers are the same in any order.
 template <class Mma, class Tile>
-constexpr bool kSumsSegments = Mma::kPromotes || Tile::kM * Tile::kN <= 8;
+constexpr bool kSumsSegments = Mma::kPromotes || (sizeof(typename Mma::Element) > 1 && Tile::kM * Tile::kN <= 8);
 
 template <class Mma, class Tile>
 struct GemmShared {
@@ -88,6 +90,28 @@ __device__ __forceinline__ WarpSums<Mma, Tile> sum_steps(const GemmArguments& a,
   }
 }
 
+// Takes from every column what the zero point of x put too much into it. The sums of the weights' rows lie behind them;
+// differences wrap, and so have the sums, but not what is left.
+template <class Mma, class Tile>
+__device__ __forceinline__ void subtract_zero_point(const GemmArguments& a, const GemmBlock& block,
+                                                    WarpSums<Mma, Tile>& sums) {
+  const uint8* rows = static_cast<const uint8*>(a.conv.weight);
+  const int32* row_sums = reinterpret_cast<const int32*>(rows + Mma::kWeightPlanes * a.weight_plane);  // [K]
+#pragma unroll
+  for (int column = 0; column < 2 * Tile::kN; ++column) {
+    const int k = block.first_column + warp_column<Tile>() + column / 2 * 8 + prims::lane_id() % 4 * 2 + column % 2;
+    const unsigned excess = k < block.column_end ? static_cast<unsigned>(row_sums[k]) * a.conv.x_zero_point : 0;
+#pragma unroll
+    for (int i = 0; i < Tile::kM; ++i) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        auto& sum = sums.value[i][column / 2][2 * half + column % 2];
+        sum = static_cast<typename Mma::Sum>(static_cast<unsigned>(sum) - excess);
+      }
+    }
+  }
+}
+
 template <class Mma, class Loader, class Tile>
 __global__ void __launch_bounds__(Tile::kThreads, kGemmBlocks<Mma, Tile>)
     conv_igemm_sm80(const __grid_constant__ GemmArguments a) {
@@ -95,7 +119,10 @@ __global__ void __launch_bounds__(Tile::kThreads, kGemmBlocks<Mma, Tile>)
   Shared& shared = *reinterpret_cast<Shared*>(prims::dynamic_shared());
   const GemmBlock block = gemm_block<Tile>(a.conv, blockIdx.x);
   const int steps = ceil_divide(a.conv.r * a.conv.s * a.tap_pieces, kStepPieces);
-  const WarpSums<Mma, Tile> sums = sum_steps<Mma, Loader, Tile>(a, block, shared, 0, steps);
+  WarpSums<Mma, Tile> sums = sum_steps<Mma, Loader, Tile>(a, block, shared, 0, steps);
+  if constexpr (sizeof(typename Mma::Element) == 1) {
+    if (a.conv.x_zero_point != 0) subtract_zero_point(a, block, sums);
+  }
   prims::wait_copies<0>();
   prims::sync_block();  // every warp has read the last stage
   for (int pixel = threadIdx.x; pixel < block.pixels; pixel += Tile::kThreads) {
