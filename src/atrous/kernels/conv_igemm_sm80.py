@@ -9,13 +9,12 @@ from ..arguments import FLOAT_DTYPES
 from ..launch import Launch
 from .base import DEVICES, GRID_LIMIT, INT32_ELEMENTS, Device, Strides, default_strides
 from .conv_direct import SIZE_LIMIT, largest_sum
-from .gemm_cost import STEP_BYTES, TILES, pick, picks, planes_of, segment_steps, segments_of, shape_of
+from .gemm_cost import STEP_BYTES, TILES, Pick, pick, planes_of, rate_of, segment_steps, segments_of, shape_of
 from .packing import ROW_LIMIT, needs_packing, pack_launch, packed_rows
 from .parameters import BYTES, GemmArguments, gemm_arguments, pointer_names
 
 PIECE = 16  # bytes that a thread copies at a time
 MOST_TAPS = 32  # rows, or columns, of a filter: bits of a mask
-STAGED_BYTES = 49152  # of shared memory, in 4 stages where they fit, else in 3
 #: dtype of x -> the arithmetic
 POLICIES = {"float16": "Float16Mma", "bfloat16": "Bfloat16Mma", "int8": "Int8Mma", "uint8": "Uint8Mma"}
 LOADERS = ("Pieces",)
@@ -32,9 +31,8 @@ def tap_pieces(problem: Any) -> int:
 
 
 def shared_bytes(tile: str, planes: int) -> int:
-    """Return the bytes of the stages of a block, as kGemmStages in gemm_tile.cuh counts them."""
-    stage = STEP_BYTES * (TILES[tile].pixels + planes * TILES[tile].columns)
-    return stage * (4 if 4 * stage <= STAGED_BYTES else 3)
+    """Return the bytes of dynamic shared memory: the stages of a block."""
+    return TILES[tile].staged_bytes(planes)
 
 
 def blocks(problem: Any, tile: str) -> int:
@@ -54,6 +52,8 @@ class ConvIgemmSm80:
         """Return why this kernel does not take the convolution, or None."""
         if problem.dtype not in POLICIES:
             return f"x is {problem.dtype}, and its tensor-core arithmetic takes {', '.join(POLICIES)}"
+        if not getattr(device, rate_of(problem)):
+            return f"{device.name} lacks mma.sync, ldmatrix or cp.async, which came with sm_80"
         if max(problem.r, problem.s) > MOST_TAPS:
             return f"the filter is {problem.r}x{problem.s}, and its masks have {MOST_TAPS} bits for rows and for columns"
         gemm_k = problem.r * problem.s * (problem.c // problem.groups)
@@ -72,7 +72,7 @@ class ConvIgemmSm80:
 
     def launch(self, problem: Any, strides: Strides | None = None, device: Device | None = None) -> Launch:
         """Return the launch for operands of these strides (default: contiguous), with the tile that the cost model picks."""
-        return self._launch(problem, strides, pick(shape_of(problem), device or DEVICES["simulated"], self._tiles(problem), split=False).tile)
+        return self._launch(problem, strides, self._pick(problem, device or DEVICES["simulated"]).tile)
 
     def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
         """Yield the launches of all tiles: all give the same bits."""
@@ -112,7 +112,17 @@ class ConvIgemmSm80:
 
     def seconds(self, problem: Any, device: Device) -> float:
         """Return the estimated time of the tile that the cost model picks."""
-        return min(picks(shape_of(problem), device, self._tiles(problem), split=False), key=lambda answer: answer.seconds).seconds
+        return self._pick(problem, device).seconds
+
+    def account(self, problem: Any, device: Device) -> str:
+        """Return what the estimate rests on, in words."""
+        picked = self._pick(problem, device)
+        rate = getattr(device, rate_of(problem)) / 1e12
+        passes = ", three products" if planes_of(problem) == 2 else ""
+        return f"tensor cores ({rate:.4g} TFLOP/s{passes}) with {picked.tile}, {picked.blocks} blocks in {picked.waves:.2f} waves, bound by {picked.bound}"
+
+    def _pick(self, problem: Any, device: Device) -> Pick:
+        return pick(shape_of(problem), device, self._tiles(problem), split=False)
 
     def instances(self) -> Iterator[str]:
         """Yield every name that `launch` can return."""

@@ -16,7 +16,7 @@ from .parameters import BYTES
 
 STEP_BYTES = 64  # of gemm_k, which a block copies and multiplies between two barriers
 PIECE_BYTES = 16  # the channels of a tap are padded to whole pieces
-STAGES = 3
+STAGED_BYTES = 49152  # of shared memory for the stages of a block, as kGemmStages in gemm_tile.cuh counts them
 #: a segment shorter than 8 steps spends more on filling the stages and on the partial sums than a further block brings
 LEAST_SEGMENT_STEPS = 8
 #: 16 partial sums of an output are 64 bytes, twice what a step of a 64 x 64 tile reads for it: more do not pay
@@ -40,9 +40,14 @@ class Tile:
         """Threads of a block."""
         return 32 * (self.pixels // self.warp_pixels) * (self.columns // self.warp_columns)
 
+    def staged_bytes(self, planes: int) -> int:
+        """Return the bytes of all stages of x and of weights: 4 stages where they fit STAGED_BYTES, else 3."""
+        stage = STEP_BYTES * (self.pixels + planes * self.columns)
+        return stage * (4 if 4 * stage <= STAGED_BYTES else 3)
+
     def shared_bytes(self, planes: int) -> int:
-        """Return the bytes of all stages, with 16 a pixel beside them for where it is read and written."""
-        return STAGES * STEP_BYTES * (self.pixels + planes * self.columns) + 16 * self.pixels
+        """Return the bytes of a block: its stages, with 16 a pixel beside them for where it is read and written."""
+        return self.staged_bytes(planes) + 16 * self.pixels
 
     def registers(self, planes: int, segments: int) -> int:
         """Return an estimate of a thread's registers: sums (two sets where segments add up), fragments, addresses."""
@@ -246,7 +251,8 @@ def seconds_of(shape: GemmShape, name: str, tile: Tile, split: bool, device: Dev
     inner = in_waves(blocks, resident, device, steps * units[unit], steps * guess.step_seconds)
     full, rest = divmod(blocks, device.multiprocessors * resident)
     memory = shape.moved_bytes / (guess.memory_share * device.bandwidth)
-    total = max(inner, memory) + guess.ramp_seconds * (1 + (full - 1) / resident if full > 1 else 1) + guess.launch_seconds
+    inner += guess.ramp_seconds * max(0, full - 1) / resident  # of a later wave, while other blocks of its multiprocessor multiply
+    total = max(inner, memory) + guess.ramp_seconds + guess.launch_seconds
     if split:
         partial_bytes = 4 * shape.segments * shape.pixels * shape.columns * shape.groups
         total += 2 * partial_bytes / (guess.l2_share * device.l2_bandwidth) + guess.follow_seconds
