@@ -1,4 +1,4 @@
-"""Writes the README's table of speeds from the newest committed measurement; with --check says whether it is the one written.
+"""Writes the README's tables of speeds and of issue cost from the newest committed measurements; with --check says whether they are those written.
 
 python benchmarks/report.py [--check]
 """
@@ -16,13 +16,15 @@ from arrays_vs_torch import CORETYPE, geomean
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
+ISSUE = ("<!-- issue:begin -->", "<!-- issue:end -->")
 RIVALS = {"torch channels_last": "torch, channels_last", "torch contiguous": "torch, contiguous (its default)"}
 FAMILIES = {"3x3": "r3s3", "1x1": "r1s1"}
 
 
-def newest() -> Path:
-    """Return the newest measurement by its date, then its name."""
-    return max((ROOT / "benchmarks" / "results" / "cpu").glob("*.json"), key=lambda path: (json.loads(path.read_text())["date"], path.name))
+def newest(measures: str | None = None) -> Path:
+    """Return the newest measurement of a kind (None: of the array path) by its date, then its name."""
+    found = {path: json.loads(path.read_text()) for path in (ROOT / "benchmarks" / "results" / "cpu").glob("*.json")}
+    return max((path for path, facts in found.items() if facts.get("measures") == measures), key=lambda path: (found[path]["date"], path.name))
 
 
 def ratio(run: dict[str, Any], rival: str, part: str) -> tuple[float, float, float]:
@@ -54,17 +56,35 @@ def table(path: Path) -> str:
     return "\n".join(lines)
 
 
-def written(text: str, path: Path) -> str:
-    """Return the README's text with the table put in."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table(path)}\n{END}{after}"
+def issue_table(path: Path) -> str:
+    """Return the Markdown of what a call costs before the GPU has work."""
+    facts = json.loads(path.read_text())
+    lines = ["| call | microseconds: median (least to largest) | goal |", "|---|---|---|"]
+    for row in facts["rows"]:
+        times, budget = row["microseconds"], row["budget"]
+        middle = statistics.median(times)
+        goal = "" if budget is None else f"{budget:g}, {'met' if middle <= budget else 'missed'}"
+        lines.append(f"| `{row['what']}` | {middle:.2f} ({min(times):.2f} to {max(times):.2f}) | {goal} |")
+    lines += ["", f"CPU time. {facts['processor']}, Python {facts['python']}, {facts['date']}, commit {facts['commit']}, load average {facts['load average']:.1f}."]
+    return "\n".join(lines)
+
+
+def between(text: str, marks: tuple[str, str], inside: str) -> str:
+    """Return a text with what stands between two marks replaced."""
+    before, _, rest = text.partition(marks[0])
+    _, _, after = rest.partition(marks[1])
+    return f"{before}{marks[0]}\n{inside}\n{marks[1]}{after}"
+
+
+def written(text: str) -> str:
+    """Return the README's text with both tables put in."""
+    return between(between(text, (BEGIN, END), table(newest())), ISSUE, issue_table(newest("issue cost")))
 
 
 def main() -> int:
     """Write or check the table."""
     text = README.read_text()
-    wanted = written(text, newest())
+    wanted = written(text)
     if "--check" in sys.argv[1:]:
         print("README.md holds the newest figures" if text == wanted else "README.md does not hold the newest figures: run benchmarks/report.py")
         return int(text != wanted)
