@@ -65,7 +65,8 @@ def issue_table(path: Path) -> str:
         middle = statistics.median(times)
         goal = "" if budget is None else f"{budget:g}, {'met' if middle <= budget else 'missed'}"
         lines.append(f"| `{row['what']}` | {middle:.2f} ({min(times):.2f} to {max(times):.2f}) | {goal} |")
-    lines += ["", f"CPU time. {facts['processor']}, Python {facts['python']}, {facts['date']}, commit {facts['commit']}, load average {facts['load average']:.1f}."]
+    where = f"{facts['processor']}, Python {facts['python']}, {facts['date']}, commit {facts['commit']}"
+    lines += ["", f"CPU time. {where}, load average {facts['load average']:.1f}."]
     return "\n".join(lines)
 
 
