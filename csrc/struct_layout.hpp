@@ -83,7 +83,8 @@ inline StructLayout pack_arguments_layout() {
 inline StructLayout gemm_arguments_layout() {
   using Struct = GemmArguments;
   return {ATROUS_FIELD(conv),       ATROUS_FIELD(weight_row),    ATROUS_FIELD(weight_plane),
-          ATROUS_FIELD(tap_pieces), ATROUS_FIELD(segment_steps), {"sizeof", sizeof(Struct)}};
+          ATROUS_FIELD(tap_pieces), ATROUS_FIELD(segment_steps), ATROUS_FIELD(segment_blocks),
+          ATROUS_FIELD(reserved),   {"sizeof", sizeof(Struct)}};
 }
 
 inline StructLayout pool_arguments_layout() {

@@ -96,6 +96,8 @@ struct GemmArguments {
   int64 weight_plane;  // bytes from one plane of rows to the next
   int tap_pieces;      // of the C/G channels of one tap
   int segment_steps;   // steps that are summed from 0, before their sum is added to that of the steps before
+  int segment_blocks;  // of one segment, where segments are blocks of their own and y the partial sums; else 0
+  int reserved;
 };
 
 struct PoolArguments {

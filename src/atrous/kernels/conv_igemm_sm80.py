@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,12 +10,16 @@ from ..arguments import FLOAT_DTYPES
 from ..launch import Launch
 from .base import DEVICES, GRID_LIMIT, INT32_ELEMENTS, Device, Strides, default_strides
 from .conv_direct import SIZE_LIMIT, largest_sum
-from .gemm_cost import STEP_BYTES, TILES, Pick, pick, planes_of, rate_of, segment_steps, segments_of, shape_of
+from .finish_splits import KERNEL as FINISH
+from .finish_splits import PARTIAL_SUMS, finish_blocks, partial_bytes
+from .gemm_cost import STEP_BYTES, TILES, Pick, picks, planes_of, rate_of, segment_steps, segments_of, shape_of
 from .packing import ROW_LIMIT, needs_packing, pack_launch, packed_rows
 from .parameters import BYTES, GemmArguments, gemm_arguments, pointer_names
 
 PIECE = 16  # bytes that a thread copies at a time
 MOST_TAPS = 32  # rows, or columns, of a filter: bits of a mask
+#: bytes of partial sums that any convolution may take; one of a larger output, as many as that has
+MOST_WORKSPACE = 64 * 2**20
 #: dtype of x -> the arithmetic
 POLICIES = {"float16": "Float16Mma", "bfloat16": "Bfloat16Mma", "int8": "Int8Mma", "uint8": "Uint8Mma"}
 LOADERS = ("Pieces",)
@@ -39,6 +44,14 @@ def blocks(problem: Any, tile: str) -> int:
     """Return how many blocks cover gemm_m = N*P*Q and the output channels of every group."""
     columns = problem.groups * -(-problem.k // problem.groups // TILES[tile].columns)
     return columns * -(-problem.n * problem.p * problem.q // TILES[tile].pixels)
+
+
+def splits(problem: Any) -> bool:
+    """Return whether segments of gemm_k may be blocks of their own: there are some, and their partial sums fit the workspace."""
+    segments = segments_of(problem)
+    room = max(MOST_WORKSPACE, math.prod(problem.y_shape) * BYTES[problem.out_dtype])
+    most = max(blocks(problem, "Tile64x32") * segments, finish_blocks(problem))
+    return segments > 1 and partial_bytes(problem, segments) <= room and most <= GRID_LIMIT
 
 
 class ConvIgemmSm80:
@@ -71,47 +84,68 @@ class ConvIgemmSm80:
         return None
 
     def launch(self, problem: Any, strides: Strides | None = None, device: Device | None = None) -> Launch:
-        """Return the launch for operands of these strides (default: contiguous), with the tile that the cost model picks."""
-        return self._launch(problem, strides, self._pick(problem, device or DEVICES["simulated"]).tile)
+        """Return the launch that the cost model picks for operands of these strides (default: contiguous)."""
+        best = self._pick(problem, device or DEVICES["simulated"])
+        return self._launch(problem, strides, best.tile, best.split)
 
     def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
-        """Yield the launches of all tiles: all give the same bits."""
+        """Yield the launches of all tiles, segments together and apart: all give the same bits."""
         for tile in self._tiles(problem):
-            yield self._launch(problem, strides, tile)
+            yield self._launch(problem, strides, tile, split=False)
+        if splits(problem):
+            for tile in TILES:
+                yield self._launch(problem, strides, tile, split=True)
+
+    def _pick(self, problem: Any, device: Device) -> Pick:
+        """Return the estimate of the fastest launch; equal times go to the larger tile, segments together before apart."""
+        shape = shape_of(problem)
+        found = picks(shape, device, self._tiles(problem), split=False)
+        if splits(problem):
+            found += tuple(one for one in picks(shape, device) if one.split)
+        return min(found, key=lambda one: one.seconds)
 
     def _tiles(self, problem: Any) -> tuple[str, ...]:
-        """Return the tiles that serve: where sums that round have segments, those with a second set of sums, as kSumsSegments says."""
+        """Return the tiles whose blocks sum all of gemm_k: where sums that round have segments, those of kSumsSegments."""
         small = tuple(name for name, tile in TILES.items() if tile.warp_pixels * tile.warp_columns <= 1024)
         rounds = problem.dtype in FLOAT_DTYPES and planes_of(problem) == 1
         return small if segments_of(problem) > 1 and rounds else tuple(TILES)
 
-    def _launch(self, problem: Any, strides: Strides | None, tile: str) -> Launch:
+    def _launch(self, problem: Any, strides: Strides | None, tile: str, split: bool) -> Launch:
         strides = strides or default_strides(problem)
         rows = packed_rows(problem)
         before = (pack_launch(rows, strides),) if needs_packing(rows, strides) else ()
-        weight = "packed_weight" if before else "weight"
+        slots = {"weight": "packed_weight"} if before else {}
+        scratch: tuple[tuple[str, int], ...] = (("packed_weight", rows.bytes),) if before else ()
+        segments, count = segments_of(problem), blocks(problem, tile)
+        after: tuple[Launch, ...] = ()
+        if split:
+            slots["y"] = PARTIAL_SUMS
+            scratch += ((PARTIAL_SUMS, partial_bytes(problem, segments)),)
+            after = (FINISH.launch(problem, strides, segments),)
         arguments = gemm_arguments(
             problem,
             strides,
             weight_row=rows.row_bytes,
             weight_plane=problem.k * rows.row_bytes,
             tap_pieces=tap_pieces(problem),
-            segment_steps=segment_steps(segments_of(problem), -(-rows.row_bytes // STEP_BYTES)),
+            segment_steps=segment_steps(segments, -(-rows.row_bytes // STEP_BYTES)),
+            segment_blocks=count if split else 0,
         )
         return Launch(
             name=f"{self.name}<{policy_of(problem)}, Pieces, {tile}>",
             header=self.header,
-            grid=(blocks(problem, tile), 1, 1),
+            grid=(count * segments if split else count, 1, 1),
             block=(TILES[tile].threads, 1, 1),
             shared_bytes=shared_bytes(tile, rows.planes),
             parameters=bytes(arguments),
-            pointers=tuple(weight if name == "weight" else name for name in pointer_names(GemmArguments)),
-            scratch=((weight, rows.bytes),) if before else (),
+            pointers=tuple(slots.get(name, name) for name in pointer_names(GemmArguments)),
+            scratch=scratch,
             before=before,
+            after=after,
         )
 
     def seconds(self, problem: Any, device: Device) -> float:
-        """Return the estimated time of the tile that the cost model picks."""
+        """Return the estimated time of the launch that the cost model picks."""
         return self._pick(problem, device).seconds
 
     def account(self, problem: Any, device: Device) -> str:
@@ -119,10 +153,10 @@ class ConvIgemmSm80:
         picked = self._pick(problem, device)
         rate = getattr(device, rate_of(problem)) / 1e12
         passes = ", three products" if planes_of(problem) == 2 else ""
-        return f"tensor cores ({rate:.4g} TFLOP/s{passes}) with {picked.tile}, {picked.blocks} blocks in {picked.waves:.2f} waves, bound by {picked.bound}"
-
-    def _pick(self, problem: Any, device: Device) -> Pick:
-        return pick(shape_of(problem), device, self._tiles(problem), split=False)
+        apart = f", {segments_of(problem)} segments of gemm_k apart" if picked.split else ""
+        return (
+            f"tensor cores ({rate:.4g} TFLOP/s{passes}) with {picked.tile}{apart}, {picked.blocks} blocks in {picked.waves:.2f} waves, bound by {picked.bound}"
+        )
 
     def instances(self) -> Iterator[str]:
         """Yield every name that `launch` can return."""

@@ -85,6 +85,8 @@ class GemmArguments(ctypes.Structure):
         ("weight_plane", ctypes.c_longlong),  # bytes
         ("tap_pieces", ctypes.c_int),
         ("segment_steps", ctypes.c_int),
+        ("segment_blocks", ctypes.c_int),  # 0: a block sums all segments
+        ("reserved", ctypes.c_int),
     ]
 
 

@@ -3,9 +3,9 @@
 // Computes  y[n, p, q, k] = epilogue(sum over r, s, c of x[n, p*stride_h - top + r*dilation_h,
 //           q*stride_w - left + s*dilation_w, g*C/G + c] * weight[k, r, s, c]) with g = k / (K/G), in the order
 //           (r, s, c). Sums are float32, or int32. Segments of gemm_k are summed from 0 each and then added in order,
-//           so that an output's bits depend neither on the tile nor on the number of images. From 8-bit x its zero
-//           point is taken away: padding holds it, and the sum of the weights of k, times it, leaves the sum at the
-//           end.
+//           so that an output's bits depend neither on the tile nor on the number of images, nor on whether every
+//           segment is a block of its own, whose sums finish_splits adds. From 8-bit x its zero point is taken away:
+//           padding holds it, and the sum of the weights of k, times it, leaves the sum at the end.
 // Layout    x, residual and y through their element strides; weight as rows of pieces, [planes][K][R*S*C/G]. Pieces: x
 //           has dense channels, and every pixel of a group starts on 16 bytes.
 // Mapping   A block owns kPixels of gemm_m = N*P*Q times kColumns output channels of a group, each of its warps
@@ -20,7 +20,7 @@
 //           weight gemm_m/kPixels times, from L2.
 #pragma once
 
-#include "atrous/gemm_loader.cuh"
+#include "atrous/partial_sums.cuh"
 #include "atrous/warp_output.cuh"
 
 namespace atrous {
@@ -117,13 +117,14 @@ __global__ void __launch_bounds__(Tile::kThreads, kGemmBlocks<Mma, Tile>)
     conv_igemm_sm80(const __grid_constant__ GemmArguments a) {
   using Shared = GemmShared<Mma, Tile>;
   Shared& shared = *reinterpret_cast<Shared*>(prims::dynamic_shared());
-  const GemmBlock block = gemm_block<Tile>(a.conv, blockIdx.x);
-  const int steps = ceil_divide(a.conv.r * a.conv.s * a.tap_pieces, kStepPieces);
-  WarpSums<Mma, Tile> sums = sum_steps<Mma, Loader, Tile>(a, block, shared, 0, steps);
+  const GemmShare share = gemm_share(a, ceil_divide(a.conv.r * a.conv.s * a.tap_pieces, kStepPieces));
+  const GemmBlock block = gemm_block<Tile>(a.conv, share.number);
+  WarpSums<Mma, Tile> sums = sum_steps<Mma, Loader, Tile>(a, block, shared, share.first_step, share.end_step);
   if constexpr (sizeof(typename Mma::Element) == 1) {
-    if (a.conv.x_zero_point != 0) subtract_zero_point(a, block, sums);
+    if (a.conv.x_zero_point != 0 && share.segment == 0) subtract_zero_point(a, block, sums);  // from the first alone
   }
   prims::wait_copies<0>();
+  if (a.segment_blocks != 0) return store_partial_sums<Mma, Tile>(a.conv, block, share.segment, sums);
   prims::sync_block();  // every warp has read the last stage
   for (int pixel = threadIdx.x; pixel < block.pixels; pixel += Tile::kThreads) {
     const OutputPixelPlace place = block.place(a.conv, pixel);

@@ -1,6 +1,6 @@
 // finish_splits: adds the partial sums that a convolution left segment by segment, and applies its epilogue.
 //
-// Computes  y[n, p, q, k] = epilogue(((sum[0] + sum[1]) + sum[2]) + ... over the segments of gemm_k, in this order).
+// Computes  y[n, p, q, k] = epilogue((0 + sum[0]) + sum[1] + ... over the segments of gemm_k, in this order).
 // Layout    partial sums [segments][gemm_m][row] dense, gemm_m = N*P*Q, row = K rounded up to a multiple of 4, so that
 //           every row starts on 16 bytes; what a row holds beyond K is read and dropped. y and residual through their
 //           strides; Nhwc and Nchw say whether neighbouring threads write neighbouring channels or pixels.
@@ -29,14 +29,11 @@ struct FinishShared {
   OutputPixel<int64> output[FinishTile::kPixels];
 };
 
-// partial: of segment 0; plane: sums from one segment to the next
+// partial: of segment 0; plane: sums from one segment to the next; total: zeros, as where one block adds all segments
 template <class Sum>
 __device__ __forceinline__ void add_segments(const Sum* partial, int64 plane, int segments, Sum (&total)[4]) {
-  const Vec<Sum, 4> first = load_vec<4>(partial);
-#pragma unroll
-  for (int j = 0; j < 4; ++j) total[j] = first.value[j];
 #pragma unroll 4
-  for (int segment = 1; segment < segments; ++segment) {
+  for (int segment = 0; segment < segments; ++segment) {
     const Vec<Sum, 4> next = load_vec<4>(partial + segment * plane);
 #pragma unroll
     for (int j = 0; j < 4; ++j) total[j] += next.value[j];
