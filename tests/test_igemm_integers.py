@@ -130,8 +130,8 @@ def test_sums_that_wrap_on_the_way(case, x, weight, total):
     problem = parse(case)
     assert KERNEL.declines(problem, DEVICES["sm_80"]) is None
     operands = {"x": np.full(problem.x_shape, x, problem.dtype), "weight": np.full(problem.weight_shape, weight, problem.dtype)}
-    (output,) = [y for _, y in outputs_of(problem, operands, only="Tile64x32")]
-    assert output.ravel().tolist() == [total] * 8
+    for name, output in outputs_of(problem, operands, only="Tile64x32"):
+        assert output.ravel().tolist() == [total] * 8, name
 
 
 def test_sums_that_may_pass_int32_are_declined():

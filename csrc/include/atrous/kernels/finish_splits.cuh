@@ -29,6 +29,12 @@ struct FinishShared {
   OutputPixel<int64> output[FinishTile::kPixels];
 };
 
+// Partial sums of integers may pass 2^31 on the way to a total that does not.
+__device__ __forceinline__ float32 sum_of(float32 a, float32 b) { return a + b; }
+__device__ __forceinline__ int32 sum_of(int32 a, int32 b) {
+  return static_cast<int32>(static_cast<unsigned>(a) + static_cast<unsigned>(b));
+}
+
 // partial: of segment 0; plane: sums from one segment to the next; total: zeros, as where one block adds all segments
 template <class Sum>
 __device__ __forceinline__ void add_segments(const Sum* partial, int64 plane, int segments, Sum (&total)[4]) {
@@ -36,7 +42,7 @@ __device__ __forceinline__ void add_segments(const Sum* partial, int64 plane, in
   for (int segment = 0; segment < segments; ++segment) {
     const Vec<Sum, 4> next = load_vec<4>(partial + segment * plane);
 #pragma unroll
-    for (int j = 0; j < 4; ++j) total[j] += next.value[j];
+    for (int j = 0; j < 4; ++j) total[j] = sum_of(total[j], next.value[j]);
   }
 }
 
