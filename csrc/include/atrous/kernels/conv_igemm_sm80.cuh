@@ -37,7 +37,7 @@ struct GemmShared {
     OutputPlace place[Tile::kPixels];
     typename Mma::Sum stage[Tile::kWarps][kWarpStageElements<Tile::kM, Tile::kN>];
   };
-  union alignas(128) {
+  union alignas(16) {  // as dynamic shared memory starts
     GemmStage<Mma, Tile> stage[kStages];
     Output output;
   };
