@@ -29,7 +29,7 @@ LAYERS = sorted(
     ("n1c2048h7w7_k512r1s1_f16", 8, 8),  # 64 steps hold 8 segments of 8
     ("n1c1024h7w7_k64r1s1_i8", 2, 8),  # 16 steps of 64 int8
     ("n1c480h7w7_k64r1s1_f16", 1, 15),  # 15 steps are too short to cut
-    ("n1c240h112w112_k64r1s1_f32", 2, 8),  # three products of tf32 are promoted every 128 of gemm_k, or 8 steps
+    ("n1c240h112w112_k64r1s1_f32", 1, 15),  # three products of tf32 are promoted within a step, and cut like the rest
     ("n1c512h65w65_k512r3s3_pad4_dil4_f16", 1, 144),  # 67 x 8 tiles are enough
     ("n1c33h4w4_k8r3s3_f16", 1, 12),  # 9 taps of 33 channels padded to 40: 720 bytes
 ])  # fmt: skip

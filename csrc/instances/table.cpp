@@ -11,10 +11,18 @@ namespace {
 using AddEntries = void (*)(std::vector<KernelEntry>& entries);
 
 constexpr AddEntries kFamilies[] = {
-    add_conv_direct,    add_conv_igemm_sm80,   add_conv_igemm_sm80_integer,
-    add_conv_pointwise, add_finish_splits,     add_pack_weight,
-    add_pool,           add_probes_async_copy, add_probes_gemm_sm80,
-    add_probes_matrix,  add_probes_warp,
+    add_conv_direct,
+    add_conv_igemm_sm80,
+    add_conv_igemm_sm80_float32,
+    add_conv_igemm_sm80_integer,
+    add_conv_pointwise,
+    add_finish_splits,
+    add_pack_weight,
+    add_pool,
+    add_probes_async_copy,
+    add_probes_gemm_sm80,
+    add_probes_matrix,
+    add_probes_warp,
 };
 
 // The simulator runs every kernel; the device's table has these where nvcc was asked for sm_90a.

@@ -63,6 +63,8 @@ __device__ __forceinline__ int warp_column() {
 template <class Mma, class Tile>
 struct WarpSums {
   using Sum = typename Mma::Sum;
+  // Two planes of x take three mma for one: enough to hide a half's loads, and both halves at once would spill.
+  static constexpr int kHalvesAtOnce = Mma::kPixelPlanes == 1 ? kStepPieces / 2 : 1;
   Sum value[Tile::kM][Tile::kN][4];
 
   __device__ __forceinline__ void clear() {
@@ -90,7 +92,7 @@ struct WarpSums {
   // Adds the products of one step, in ascending order of depth.
   __device__ __forceinline__ void multiply(const GemmStage<Mma, Tile>& stage) {
     const int lane = prims::lane_id();
-#pragma unroll
+#pragma unroll kHalvesAtOnce
     for (int half = 0; half < kStepPieces / 2; ++half) {
       unsigned weight[Tile::kN / 2][Mma::kWeightPlanes][4];
 #pragma unroll

@@ -1,4 +1,4 @@
-"""conv_igemm_sm80: an implicit GEMM on tensor cores, for sm_80 and later; the path of every dense convolution with 16-bit or 8-bit elements."""
+"""conv_igemm_sm80: an implicit GEMM on tensor cores, for sm_80 and later; the path of every dense convolution with 16-bit or 8-bit elements, and of float32."""
 
 from __future__ import annotations
 
@@ -22,12 +22,28 @@ MOST_TAPS = 32  # rows, or columns, of a filter: bits of a mask
 MOST_WORKSPACE = 64 * 2**20
 #: dtype of x -> the arithmetic
 POLICIES = {"float16": "Float16Mma", "bfloat16": "Bfloat16Mma", "int8": "Int8Mma", "uint8": "Uint8Mma"}
+#: precision of float32 -> the arithmetic
+FLOAT32_POLICIES = {"float32": "Tf32x3Mma", "tf32": "Tf32Mma"}
+#: gemm_k from which on three products of tf32 are below sequential float32, in the bound and in the usual error (docs/float32.md)
+FLOAT32_GEMM_K = 96
 LOADERS = ("Pieces",)
 
 
 def policy_of(problem: Any) -> str:
     """Return the name of the arithmetic in mma_types.cuh."""
-    return POLICIES[problem.dtype]
+    return FLOAT32_POLICIES[problem.precision] if problem.dtype == "float32" else POLICIES[problem.dtype]
+
+
+def float32_declines(problem: Any) -> str | None:
+    """Return why no product of tf32 keeps what a float32 convolution promises, or None."""
+    if problem.dtype != "float32" or problem.precision == "tf32":
+        return None
+    if problem.precision == "strict":
+        return "precision is 'strict', which asks for float32 multiply-adds, and tensor cores multiply tf32"
+    gemm_k = problem.r * problem.s * (problem.c // problem.groups)
+    if gemm_k < FLOAT32_GEMM_K:
+        return f"R * S * C/G is {gemm_k}, and three products of tf32 stay below the error of sequential float32 from {FLOAT32_GEMM_K} on"
+    return None
 
 
 def tap_pieces(problem: Any) -> int:
@@ -63,10 +79,12 @@ class ConvIgemmSm80:
 
     def declines(self, problem: Any, device: Device) -> str | None:
         """Return why this kernel does not take the convolution, or None."""
-        if problem.dtype not in POLICIES:
-            return f"x is {problem.dtype}, and its tensor-core arithmetic takes {', '.join(POLICIES)}"
+        if problem.dtype != "float32" and problem.dtype not in POLICIES:
+            return f"x is {problem.dtype}, and its tensor-core arithmetic takes {', '.join(POLICIES)} and float32"
         if not getattr(device, rate_of(problem)):
             return f"{device.name} lacks mma.sync, ldmatrix or cp.async, which came with sm_80"
+        if reason := float32_declines(problem):
+            return reason
         if max(problem.r, problem.s) > MOST_TAPS:
             return f"the filter is {problem.r}x{problem.s}, and its masks have {MOST_TAPS} bits for rows and for columns"
         gemm_k = problem.r * problem.s * (problem.c // problem.groups)
@@ -107,12 +125,12 @@ class ConvIgemmSm80:
     def _tiles(self, problem: Any) -> tuple[str, ...]:
         """Return the tiles whose blocks sum all of gemm_k: where sums that round have segments, those of kSumsSegments."""
         small = tuple(name for name, tile in TILES.items() if tile.warp_pixels * tile.warp_columns <= 1024)
-        rounds = problem.dtype in FLOAT_DTYPES and planes_of(problem) == 1
+        rounds = problem.dtype in FLOAT_DTYPES
         return small if segments_of(problem) > 1 and rounds else tuple(TILES)
 
     def _launch(self, problem: Any, strides: Strides | None, tile: str, split: bool) -> Launch:
         strides = strides or default_strides(problem)
-        rows = packed_rows(problem)
+        rows = packed_rows(problem, planes=planes_of(problem))
         before = (pack_launch(rows, strides),) if needs_packing(rows, strides) else ()
         slots = {"weight": "packed_weight"} if before else {}
         scratch: tuple[tuple[str, int], ...] = (("packed_weight", rows.bytes),) if before else ()
@@ -160,7 +178,7 @@ class ConvIgemmSm80:
 
     def instances(self) -> Iterator[str]:
         """Yield every name that `launch` can return."""
-        for policy in POLICIES.values():
+        for policy in (*POLICIES.values(), *FLOAT32_POLICIES.values()):
             for loader in LOADERS:
                 for tile in TILES:
                     yield f"{self.name}<{policy}, {loader}, {tile}>"

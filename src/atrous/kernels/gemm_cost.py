@@ -166,13 +166,8 @@ def segment_steps(count: int, steps: int) -> int:
 
 
 def segments_of(problem: Any) -> int:
-    """Return the segments of a convolution's gemm_k (`segments`); neither N nor the device is asked.
-
-    The sums of three products of tf32 are promoted every 128 of gemm_k, which are 8 steps: those are their segments.
-    """
+    """Return the segments of a convolution's gemm_k (`segments`); neither N nor the device is asked."""
     steps = -(-row_bytes(problem) // STEP_BYTES)
-    if planes_of(problem) == 2:
-        return -(-steps // LEAST_SEGMENT_STEPS)
     return segments(problem.p * problem.q, problem.k // problem.groups, problem.groups, steps)
 
 

@@ -11,11 +11,12 @@
 // Mapping   A block owns kPixels of gemm_m = N*P*Q times kColumns output channels of a group, each of its warps
 //           kWarpPixels x kWarpColumns. 4 neighbouring threads copy the 64 bytes of a row of a step: x by a mask of the
 //           window's rows and columns that lie in the image and a walk of precomputed differences, no division.
-// Shared    3 or 4 stages of (kPixels + planes * kColumns) x 64 bytes, at most 48 KB: all but one are under way while
-//           one is multiplied, and one barrier a step hands the oldest to the copies. Rows are swizzled.
+// Shared    3 or 4 stages of (kPixels + planes * kColumns) x 64 bytes, at most 48 KB, 72 for Tf32x3 in Tile128x128: all
+//           but one are under way while one is multiplied, and one barrier a step hands the oldest to the copies.
+//           Rows are swizzled.
 // Requires  R and S of at most 32; C/G times the size of an element a multiple of 16 bytes (Pieces); R*S*C/G and K
 //           below 2^31 - 64; H and W with their padding below 2^31; fewer than 2^31 blocks; of integers no sum that can
-//           pass 2^31 - 1.
+//           pass 2^31 - 1; of float32 no precision "strict", and R*S*C/G of at least 96 for Tf32x3.
 // Cost      2 * N*P*Q * K * R*S*C/G operations, 3 times as many for Tf32x3; x is read K/kColumns times per tap and
 //           weight gemm_m/kPixels times, from L2.
 #pragma once
@@ -25,10 +26,10 @@
 
 namespace atrous {
 
-// The second set of sums that segments need fits the registers beside the first where a warp's tile is small; sums that
-// are promoted need it in any tile. Integers are the same in any order.
+// The second set of sums that segments need fits the registers beside the first where a warp's tile is small. Integers
+// are the same in any order.
 template <class Mma, class Tile>
-constexpr bool kSumsSegments = Mma::kPromotes || (sizeof(typename Mma::Element) > 1 && Tile::kM * Tile::kN <= 8);
+constexpr bool kSumsSegments = Tile::kM * Tile::kN <= 8 && sizeof(typename Mma::Element) > 1;
 
 template <class Mma, class Tile>
 struct GemmShared {
