@@ -159,6 +159,18 @@ inline StructLayout tensor_map_request_layout() {
           {"sizeof", sizeof(Struct)}};
 }
 
+inline StructLayout first_arguments_layout() {
+  using Struct = FirstArguments;
+  return {ATROUS_FIELD(conv),           ATROUS_FIELD(weight_row),     ATROUS_FIELD(weight_plane),
+          ATROUS_FIELD(weight_sums),    ATROUS_FIELD(patches),        ATROUS_FIELD(row_patches),
+          ATROUS_FIELD(column_patches), ATROUS_FIELD(patch_rows),     ATROUS_FIELD(patch_columns),
+          ATROUS_FIELD(chunks),         ATROUS_FIELD(channels),       ATROUS_FIELD(run_pieces),
+          ATROUS_FIELD(weight_slots),   ATROUS_FIELD(halo_rows),      ATROUS_FIELD(halo_columns),
+          ATROUS_FIELD(tap_rows),       ATROUS_FIELD(row_bytes),      ATROUS_FIELD(phases),
+          ATROUS_FIELD(phase_columns),  ATROUS_FIELD(channels_first), ATROUS_FIELD(row_threads_log2),
+          ATROUS_FIELD(reserved),       {"sizeof", sizeof(Struct)}};
+}
+
 #undef ATROUS_FIELD
 
 // The fields of the struct in order, closed by ("sizeof", its size); empty where no argument struct has that name.
@@ -171,6 +183,7 @@ inline StructLayout struct_layout(const std::string& name) {
   if (name == "PoolArguments") return pool_arguments_layout();
   if (name == "ProbeArguments") return probe_arguments_layout();
   if (name == "TensorMapRequest") return tensor_map_request_layout();
+  if (name == "FirstArguments") return first_arguments_layout();
   return {};
 }
 

@@ -74,7 +74,7 @@ FLOORS = (
     ("include/atrous/problem.hpp",),
     ("include/atrous/tensor_map.hpp",),
     ("include/atrous/geometry.hpp", "include/atrous/types.cuh", "include/atrous/prims/"),
-    ("include/atrous/vec.cuh", "include/atrous/layout.cuh", "include/atrous/tf32.cuh"),
+    ("include/atrous/vec.cuh", "include/atrous/layout.cuh", "include/atrous/tf32.cuh", "include/atrous/first_patch.cuh"),
     ("include/atrous/epilogue.cuh", "include/atrous/tile.cuh", "include/atrous/reductions.cuh", "include/atrous/mma_types.cuh"),
     ("include/atrous/gemm_tile.cuh", "include/atrous/gemm_loader.cuh", "include/atrous/partial_sums.cuh", "include/atrous/warp_output.cuh"),
     ("include/atrous/kernels/", "include/atrous/probes/"),

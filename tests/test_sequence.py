@@ -311,7 +311,8 @@ def test_every_launch_is_one_of_the_variants_and_its_names_are_instances(case, a
             if kernel.declines(problem, device) is None:
                 variants = list(kernel.variants(problem, strides))
                 assert kernel.launch(problem, strides, device) in variants
-                assert {name for launch in variants for name in launch.names} <= set(kernel.instances())
+                helpers = {name for helper in kernels.HELPERS for name in helper.instances()}
+                assert {name for launch in variants for name in launch.names} <= {*kernel.instances(), *helpers}
                 assert len(set(variants)) == len(variants), "a variant twice"
 
 

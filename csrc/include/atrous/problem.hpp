@@ -82,7 +82,7 @@ struct PackArguments {
   int64 weight_stride[4];
   int k, r, s, channels;  // channels: C/G
   int taps_in_run;        // 1: runs of channels; s: runs of taps and channels
-  int chunk_channels;     // 1 to channels
+  int chunk_channels;     // what the last chunk has beyond channels is zero
   int run_elements;
   int planes;  // float32: 1, or 2 for what a tf32 leaves of it
   int with_sums;
@@ -120,6 +120,33 @@ struct PoolArguments {
   int cell_step_h, cell_step_w;                            // input cells between staged neighbours; 0: tap by tap
   int output_pitch_h, output_pitch_w;                      // staged cells between the first taps of two outputs
   int tap_pitch_h, tap_pitch_w;                            // staged cells between two taps
+};
+
+// Of conv_first. A patch is patch_rows x patch_columns output pixels of one image. Its halo, the cells that they read,
+// lies in shared memory as rows of [phase][column][channel], where phase is the column modulo dilation_w.
+struct FirstArguments {
+  ConvArguments conv;    // weight: [planes][K] rows in the order (chunk, r, s, c), each run (s, c) padded to pieces
+  int64 weight_row;      // bytes from the row of one output channel to that of the next
+  int64 weight_plane;    // bytes from one plane of rows to the next
+  int64 weight_sums;     // bytes from the first row to the sums of the rows, int32 [K]; 0: none
+  unsigned patches;      // of all images, below 2^31
+  int row_patches;       // of an image, below one another
+  int column_patches;    // of an image, side by side
+  int patch_rows;        // output pixels
+  int patch_columns;     // output pixels
+  int chunks;            // parts of the channels, which are staged one after the other
+  int channels;          // of a chunk; the last ones of the last chunk may be none of C
+  int run_pieces;        // of 16 bytes, of a run: the taps of a filter row with the channels of a chunk
+  int weight_slots;      // steps of weights in shared memory
+  int halo_rows;         // that are staged
+  int halo_columns;      // that the taps span
+  int tap_rows;          // staged rows from one filter row to the next
+  int row_bytes;         // of a staged row
+  int phases;            // that are staged
+  int phase_columns;     // staged columns of a phase
+  int channels_first;    // columns are neighbours in x, and not channels
+  int row_threads_log2;  // of the threads that stage a row together: 5, 6 or 7
+  int reserved;
 };
 
 }  // namespace atrous

@@ -34,14 +34,14 @@ class PackedRows:
     s: int
     channels: int  # C/G
     taps_in_run: int = 1  # 1: a run is the channels of one tap; s: of a whole filter row
-    chunk_channels: int = 0  # at most channels; 0: all of them
+    chunk_channels: int = 0  # 0: all of them; beyond the last channel stand zeros
     planes: int = 1  # float32: 1, rounded to tf32; 2, and what that leaves
     sums: bool = False
 
     @property
     def width(self) -> int:
         """Channels of a chunk."""
-        return min(self.chunk_channels or self.channels, self.channels)
+        return self.chunk_channels or self.channels
 
     @property
     def chunks(self) -> int:
@@ -94,7 +94,7 @@ def needs_packing(rows: PackedRows, strides: Strides) -> bool:
     """Return whether weights of these strides and this alignment are not such rows already; float32 is never rounded yet."""
     if rows.dtype == "float32" or rows.sums or rows.chunks > 1 or strides.weight_alignment % PIECE:
         return True
-    if rows.run_elements != rows.taps_in_run * rows.channels:
+    if rows.width != rows.channels or rows.run_elements != rows.taps_in_run * rows.channels:
         return True
     extents = (rows.k, rows.r, rows.s, rows.channels)
     dense = (rows.row_elements, rows.s * rows.channels, rows.channels, 1)

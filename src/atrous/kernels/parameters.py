@@ -76,6 +76,19 @@ class PackArguments(ctypes.Structure):
     ]
 
 
+class FirstArguments(ctypes.Structure):
+    """Mirror of struct FirstArguments."""
+
+    _fields_ = [
+        ("conv", ConvArguments),
+        *((name, ctypes.c_longlong) for name in ("weight_row", "weight_plane", "weight_sums")),
+        ("patches", ctypes.c_uint),
+        *((name, ctypes.c_int) for name in ("row_patches", "column_patches", "patch_rows", "patch_columns", "chunks", "channels", "run_pieces")),
+        *((name, ctypes.c_int) for name in ("weight_slots", "halo_rows", "halo_columns", "tap_rows", "row_bytes", "phases", "phase_columns")),
+        *((name, ctypes.c_int) for name in ("channels_first", "row_threads_log2", "reserved")),
+    ]
+
+
 class GemmArguments(ctypes.Structure):
     """Mirror of struct GemmArguments."""
 

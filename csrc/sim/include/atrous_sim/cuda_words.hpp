@@ -81,6 +81,11 @@ inline unsigned __umulhi(unsigned a, unsigned b) {
   return static_cast<unsigned>((static_cast<unsigned long long>(a) * b) >> 32);
 }
 
+// The low word of (high:low) shifted to the right by 0 to 31 bits.
+inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift) {
+  return static_cast<unsigned>(((static_cast<unsigned long long>(high) << 32) | low) >> (shift & 31));
+}
+
 inline int __float_as_int(float x) { return atrous::sim::reinterpret_bits<int>(x); }
 inline unsigned __float_as_uint(float x) { return atrous::sim::reinterpret_bits<unsigned>(x); }
 inline float __int_as_float(int x) { return atrous::sim::reinterpret_bits<float>(x); }

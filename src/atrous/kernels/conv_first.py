@@ -1,0 +1,272 @@
+"""conv_first: convolution on tensor cores for few or odd channels, which it repacks instead of padding them to a vector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from ..launch import Launch
+from .base import DEVICES, GRID_LIMIT, INT32_ELEMENTS, Device, Strides, default_strides
+from .conv_direct import largest_sum
+from .first_patch import (
+    MOST_COLUMNS,
+    MOST_HALO_BYTES,
+    PIECE,
+    STAGING_THREADS,
+    Halo,
+    begins_within_words,
+    chunk_channels,
+    chunks,
+    dilation_of,
+    halo_of,
+    patch_of,
+    row_threads_log2,
+    run_pieces,
+    staging_loads,
+    steps,
+)
+from .gemm_cost import STEP_BYTES, Tile, estimates_of, rate_of
+from .packing import PackedRows, needs_packing, pack_launch, packed_rows
+from .parameters import BYTES, ConvArguments, FirstArguments, conv_arguments, pointer_names
+
+#: tile -> (pixels, columns) of a block and of each of its 4 warps, as in gemm_tile.cuh and conv_first.cuh
+TILES = {"Tile128x64": Tile(128, 64, 64, 32), "Tile64x64": Tile(64, 64, 32, 32), "Tile128x32": Tile(128, 32, 32, 32)}
+#: tile -> blocks of a multiprocessor that its registers allow, for one plane of weights
+BLOCKS = {"Tile128x64": 3, "Tile64x64": 4, "Tile128x32": 4}
+#: and of integers, which finish in float64
+INTEGER_BLOCKS = 3
+#: dtype -> the arithmetic of mma_types.cuh
+POLICIES = {"float16": "Float16Mma", "bfloat16": "Bfloat16Mma", "int8": "Int8Mma", "uint8": "Uint8Mma"}
+#: weights that stay in shared memory while a block goes from patch to patch; more go round in 4 steps
+RESIDENT_BYTES = 32 * 1024
+RING = 4
+#: through which the sums of a warp of 32 columns go out: kWarpStageElements of warp_output.cuh
+WARP_STAGE_BYTES = 4 * (512 + 4 * 32)
+PLACE_BYTES = 16  # of a pixel
+#: up to so many channels it takes whatever they fill
+FEW_CHANNELS = 4
+#: of float32 by three products: with fewer the split costs more than what sequential float32 rounds (docs/float32.md)
+LEAST_GEMM_K = 96
+SIZE_LIMIT = 2**31 - 64
+AXIS_LIMIT = 2**31 - 1
+#: what a patch takes a block beside its steps, from its first load to its last store: nothing of it overlaps within the block
+PATCH_SECONDS = 2.5e-6
+#: instructions for each cell that is staged, of which a multiprocessor starts 4 a clock
+STAGING_INSTRUCTIONS = 16
+
+
+def policy_of(problem: Any) -> str:
+    """Return the name of the arithmetic in mma_types.cuh."""
+    return POLICIES.get(problem.dtype) or ("Tf32Mma" if problem.precision == "tf32" else "Tf32x3Mma")
+
+
+def planes_of(problem: Any) -> int:
+    """Return the planes of weights: 2 for float32 that is not to lose bits."""
+    return 2 if policy_of(problem) == "Tf32x3Mma" else 1
+
+
+def tiles_of(problem: Any) -> tuple[str, ...]:
+    """Return the tiles that are built for the arithmetic."""
+    return tiles_for(policy_of(problem))
+
+
+def tiles_for(policy: str) -> tuple[str, ...]:
+    """Return the tiles of an arithmetic: a second set of sums, or float64 on the way out, takes the registers of the largest."""
+    return ("Tile64x64", "Tile128x32") if policy in ("Tf32x3Mma", "Int8Mma", "Uint8Mma") else tuple(TILES)
+
+
+class FirstPlan:
+    """How one tile runs a convolution on a device: its patches, its halo, its shared memory and its blocks."""
+
+    def __init__(self, problem: Any, tile: str, device: Device) -> None:
+        self.tile, self.shape = tile, TILES[tile]
+        self.channels = chunk_channels(problem)
+        self.rows, self.columns = patch_of(problem, self.shape.pixels, self.channels)
+        self.halo: Halo = halo_of(problem, self.rows, self.columns, self.channels)
+        self.row_patches, self.column_patches = -(-problem.p // self.rows), -(-problem.q // self.columns)
+        self.patches = problem.n * self.row_patches * self.column_patches
+        self.column_tiles = -(-problem.k // self.shape.columns)
+        self.steps, planes = steps(problem, self.channels), planes_of(problem)
+        slot = planes * self.shape.columns * STEP_BYTES
+        self.is_resident = self.steps * slot <= RESIDENT_BYTES
+        self.weight_slots = self.steps if self.is_resident else RING
+        stages = self.shape.threads // 32 * WARP_STAGE_BYTES
+        self.shared_bytes = self.weight_slots * slot + PLACE_BYTES * self.shape.pixels + max(self.halo.bytes, stages)
+        by_shared = device.shared_per_multiprocessor // (self.shared_bytes + 1024)  # a block takes 1 KB more than it asked for
+        by_registers = INTEGER_BLOCKS if BYTES[problem.dtype] == 1 else -(-BLOCKS[tile] // planes)
+        self.resident = max(1, min(by_shared, by_registers))
+
+    def together(self, device: Device) -> int:
+        """Return the patches that are under way at a time: with weights that stay, no more blocks than the device holds."""
+        if not self.is_resident:
+            return self.patches
+        most = max(1, self.resident * device.multiprocessors // self.column_tiles)
+        return -(-self.patches // -(-self.patches // most))  # equally many patches for each block, but for the last
+
+
+def most_blocks(problem: Any) -> int:
+    """Return the blocks of the tile that has most, with one for each patch."""
+    plans = [FirstPlan(problem, tile, DEVICES["simulated"]) for tile in tiles_of(problem)]
+    return max(plan.patches * plan.column_tiles for plan in plans)
+
+
+def rows_of(problem: Any) -> PackedRows:
+    """Return the layout of the packed weights; neither N nor the image's size decides it."""
+    return packed_rows(problem, whole_filter_rows=True, chunk_channels=chunk_channels(problem), planes=planes_of(problem))
+
+
+def first_arguments(problem: Any, strides: Strides, plan: FirstPlan, rows: PackedRows) -> bytes:
+    """Return the bytes of FirstArguments, pointers zero."""
+    halo = plan.halo
+    conv = ConvArguments.from_buffer_copy(conv_arguments(problem, strides))
+    conv.dilation_h, conv.dilation_w = dilation_of(problem)
+    return bytes(
+        FirstArguments(
+            conv=conv,
+            weight_row=rows.row_bytes,
+            weight_plane=problem.k * rows.row_bytes,
+            weight_sums=rows.sums_offset if rows.sums else 0,
+            patches=plan.patches,
+            row_patches=plan.row_patches,
+            column_patches=plan.column_patches,
+            patch_rows=plan.rows,
+            patch_columns=plan.columns,
+            chunks=chunks(problem, plan.channels),
+            channels=plan.channels,
+            run_pieces=run_pieces(problem, plan.channels),
+            weight_slots=plan.weight_slots,
+            halo_rows=halo.rows,
+            halo_columns=halo.columns,
+            tap_rows=halo.tap_rows,
+            row_bytes=halo.row_bytes,
+            phases=halo.phases,
+            phase_columns=halo.phase_columns,
+            channels_first=abs(strides.x[3]) > abs(strides.x[2]),
+            row_threads_log2=row_threads_log2(problem, halo, plan.channels),
+        )
+    )
+
+
+class ConvFirst:
+    """Description of csrc/include/atrous/kernels/conv_first.cuh."""
+
+    name = "conv_first"
+    operation = "conv2d"
+    header = "atrous/kernels/conv_first.cuh"
+
+    def declines(self, problem: Any, device: Device) -> str | None:
+        """Return why this kernel does not take the convolution, or None."""
+        if problem.dtype not in (*POLICIES, "float32"):
+            return f"x is {problem.dtype}, and tensor cores take {', '.join((*POLICIES, 'float32'))} here"
+        if problem.precision == "strict":
+            return "the precision is 'strict', and tensor cores round float32 to tf32"
+        gemm_k = problem.r * problem.s * problem.c
+        if planes_of(problem) == 2 and gemm_k < LEAST_GEMM_K:
+            return f"gemm_k is {gemm_k}, and below {LEAST_GEMM_K} three products of tf32 lose more than sequential float32"
+        if getattr(device, rate_of(problem)) == 0:
+            return f"{device.name} lacks mma.sync, ldmatrix or cp.async"
+        if problem.groups != 1:
+            return f"there are {problem.groups} groups, and it takes 1"
+        if problem.c > FEW_CHANNELS and problem.c * BYTES[problem.dtype] % PIECE == 0:
+            return f"C = {problem.c} fills whole pieces of {PIECE} bytes, and repacking saves nothing"
+        return self._too_large(problem)
+
+    def _too_large(self, problem: Any) -> str | None:
+        """Return which size is beyond its counters or its shared memory, or None."""
+        dilation_h, dilation_w = dilation_of(problem)
+        if (span := (problem.s - 1) * dilation_w + 1) > MOST_COLUMNS:
+            return f"a window spans {span} columns of x, and it looks at every one of at most {MOST_COLUMNS}"
+        if not chunk_channels(problem):
+            return f"the cells that {problem.r}x{problem.s} taps read of a patch pass {MOST_HALO_BYTES} bytes of shared memory with one channel"
+        rows = rows_of(problem)
+        if rows.row_elements >= SIZE_LIMIT or problem.k >= SIZE_LIMIT:
+            return f"a packed row has {rows.row_elements} elements and K is {problem.k}, and it counts them in 32 bits"
+        if (most := largest_sum(problem)) > INT32_ELEMENTS:
+            return f"a sum of {problem.r * problem.s * problem.c} products of {problem.dtype} can reach {most}, and it adds them in int32"
+        top, bottom, left, right = problem.pads
+        # A batch of staged rows may begin within the image and end below it.
+        furthest = max(problem.h + max(0, top) + max(0, bottom) + 8 * 4 * (dilation_h + 1), problem.w + max(0, left) + max(0, right) + MOST_COLUMNS)
+        if furthest > AXIS_LIMIT:
+            return f"H = {problem.h} and W = {problem.w} with padding {problem.pads} and dilation {problem.dilation} pass 2^31 - 1 where a patch ends"
+        # no tile has more blocks than one for each pixel and 32 columns
+        if problem.n * problem.p * problem.q * -(-problem.k // 32) > GRID_LIMIT and (count := most_blocks(problem)) > GRID_LIMIT:
+            return f"{count} blocks are more than a grid's {GRID_LIMIT}"
+        return None
+
+    def launch(self, problem: Any, strides: Strides | None = None, device: Device | None = None) -> Launch:
+        """Return the launch for operands of these strides (default: contiguous), with the tile of the least estimated time."""
+        device = device or DEVICES["simulated"]
+        plan = min(self._plans(problem, device), key=lambda plan: self._seconds(problem, plan, device))
+        return self._launch(problem, strides, plan, plan.together(device))
+
+    def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
+        """Yield the launches of all tiles, with the blocks that each device is given and with one for each patch: all give the same bits."""
+        found: dict[tuple[str, int], FirstPlan] = {}
+        for device in DEVICES.values():
+            for plan in self._plans(problem, device):
+                for together in (plan.together(device), plan.patches):
+                    found.setdefault((plan.tile, together), plan)
+        for (_, together), plan in found.items():
+            yield self._launch(problem, strides, plan, together)
+
+    def _plans(self, problem: Any, device: Device) -> list[FirstPlan]:
+        plans = [FirstPlan(problem, tile, device) for tile in tiles_of(problem)]
+        return [plan for plan in plans if plan.shared_bytes <= device.shared_per_block] or plans[-1:]
+
+    def _launch(self, problem: Any, strides: Strides | None, plan: FirstPlan, together: int) -> Launch:
+        strides = strides or default_strides(problem)
+        rows = rows_of(problem)
+        before = (pack_launch(rows, strides),) if needs_packing(rows, strides) else ()
+        weight = "packed_weight" if before else "weight"
+        return Launch(
+            name=f"{self.name}<{policy_of(problem)}, {plan.tile}>",
+            header=self.header,
+            grid=(together * plan.column_tiles, 1, 1),
+            block=(plan.shape.threads, 1, 1),
+            shared_bytes=plan.shared_bytes,
+            parameters=first_arguments(problem, strides, plan, rows),
+            pointers=tuple(weight if name == "weight" else name for name in pointer_names(ConvArguments)),
+            scratch=((weight, rows.bytes),) if before else (),
+            before=before,
+        )
+
+    def seconds(self, problem: Any, device: Device) -> float:
+        """Return the estimated time of the best tile."""
+        return min(self._seconds(problem, plan, device) for plan in self._plans(problem, device))
+
+    def _seconds(self, problem: Any, plan: FirstPlan, device: Device) -> float:
+        """Return the estimated time of a plan: its busiest unit, or memory, or the latency of patch after patch."""
+        guess, shape, planes = estimates_of(device), plan.shape, planes_of(problem)
+        depth, size = plan.steps * STEP_BYTES, BYTES[problem.dtype]
+        products = 3 if planes == 2 else 1
+        halo = chunks(problem, plan.channels) * plan.halo.rows * plan.halo.columns * plan.channels
+        words = 2 if begins_within_words(problem, plan.channels) else 1
+        read = words * shape.pixels * depth * (shape.columns // shape.warp_columns)
+        read += planes * shape.columns * depth * (shape.pixels // shape.warp_pixels)
+        passed_out = 2 * 4 * shape.pixels * shape.columns
+        fetched = halo * size + (0 if plan.is_resident else planes * shape.columns * depth)
+        cells = chunks(problem, plan.channels) * staging_loads(problem, plan.halo, plan.channels) * STAGING_THREADS
+        on_one = 1 / device.multiprocessors
+        units = (
+            2 * shape.pixels * shape.columns * depth // size * products / (guess.mma_share * getattr(device, rate_of(problem)) * on_one),
+            (read + passed_out + cells * 4) / (guess.shared_share * 128 * device.clock),
+            cells / 32 * STAGING_INSTRUCTIONS / (4 * device.clock),
+            fetched / (guess.l2_share * guess.elements_share * device.l2_bandwidth * on_one),
+        )
+        tiles = -(-plan.patches * plan.column_tiles // device.multiprocessors)  # patches of the fullest multiprocessor
+        turns = -(-tiles // plan.resident)
+        latency = 0.0 if device.name == "simulated" else turns * (PATCH_SECONDS + plan.steps * guess.step_seconds * (0.3 if plan.is_resident else 1.0))
+        moved = (math.prod(problem.x_shape) + planes * math.prod(problem.weight_shape)) * size
+        moved += math.prod(problem.y_shape) * BYTES[problem.out_dtype] * (1 + problem.residual)
+        memory = moved / (guess.memory_share * device.bandwidth)
+        return max(tiles * max(units), latency, memory) + guess.ramp_seconds + guess.launch_seconds
+
+    def instances(self) -> Iterator[str]:
+        """Yield every name that `launch` can return."""
+        for policy in (*POLICIES.values(), "Tf32Mma", "Tf32x3Mma"):
+            for tile in tiles_for(policy):
+                yield f"{self.name}<{policy}, {tile}>"
+
+
+KERNEL = ConvFirst()
