@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROOF = ROOT / "tests" / "proof"
 sys.path.insert(0, str(PROOF))
 
+import instances  # noqa: E402
 from figures import FIGURES, shown  # noqa: E402
 
 FLOORS = PROOF / "floors.json"
@@ -165,6 +166,12 @@ def main(arguments: list[str] | None = None) -> int:
     floors = json.loads(FLOORS.read_text(encoding="utf-8"))["quick" if options.quick else "full"]
     print(table(figures, floors))
     complaints = below(figures, floors, only=bool(options.only)) + [f"the tool '{name}' failed; its output is above" for name in failed]
+    records = instances.last_runs() if full else None
+    if options.write and records is not None:
+        names = records["plain"]["names"]
+        rows = instances.counts(records, names)
+        complaints += instances.complaints(rows, names)
+        instances.TABLE.write_text(instances.text(rows), encoding="utf-8")
     for complaint in complaints:
         print(f"scoreboard: {complaint}", file=sys.stderr)
     if options.write and not complaints:

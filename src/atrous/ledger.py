@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 from .errors import ProblemError, sentence
 
 FORMAT = 1
+COUNTERS = ("exact_runs", "bounded_runs", "instances", "exact_instances", "dtypes", "orders")
+SETS = ("schedules", "instance_schedules")
 
 
 @dataclass
@@ -22,9 +25,11 @@ class Ledger:
     exact_runs: Counter[str] = field(default_factory=Counter)  # kernel runs on whole numbers with tolerance 0, by kernel
     bounded_runs: Counter[str] = field(default_factory=Counter)  # kernel runs on random numbers within the a priori bound, by kernel
     instances: Counter[str] = field(default_factory=Counter)  # kernel runs, by name of the instantiation
+    exact_instances: Counter[str] = field(default_factory=Counter)  # of them, those on whole numbers
     dtypes: Counter[str] = field(default_factory=Counter)
     orders: Counter[str] = field(default_factory=Counter)  # by the schedule's word and its landing word
     schedules: dict[str, set[str]] = field(default_factory=dict)  # kernel -> the different schedules it ran in
+    instance_schedules: dict[str, set[str]] = field(default_factory=dict)  # instantiation -> those that it ran in
     worst_ratio: float = 0.0  # largest error in units of the bound
     worst_case: str = ""
     failures: list[dict[str, Any]] = field(default_factory=list)
@@ -34,14 +39,23 @@ class Ledger:
         """Kernel runs of either kind."""
         return self.exact_runs.total() + self.bounded_runs.total()
 
+    def count(self, names: Iterable[str], whole: bool, schedule: str | None) -> None:
+        """Count one run of instantiations, on whole numbers or not, and the schedule that the simulator followed."""
+        for name in names:
+            self.instances[name] += 1
+            self.exact_instances[name] += whole
+            if schedule is not None:
+                self.instance_schedules.setdefault(name, set()).add(schedule)
+
     def add(self, other: Ledger) -> None:
         """Add the counts of another ledger."""
         for name in ("problems", "exact_problems"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        for name in ("exact_runs", "bounded_runs", "instances", "dtypes", "orders"):
+        for name in COUNTERS:
             getattr(self, name).update(getattr(other, name))
-        for kernel, seen in other.schedules.items():
-            self.schedules.setdefault(kernel, set()).update(seen)
+        for name in SETS:
+            for key, seen in getattr(other, name).items():
+                getattr(self, name).setdefault(key, set()).update(seen)
         if other.worst_ratio > self.worst_ratio:
             self.worst_ratio, self.worst_case = other.worst_ratio, other.worst_case
         self.failures += other.failures
@@ -49,20 +63,21 @@ class Ledger:
     def whole(self) -> dict[str, Any]:
         """Return everything as plain data, from which `from_whole` makes the same ledger."""
         found = {item.name: getattr(self, item.name) for item in fields(self)}
-        return {**found, "schedules": {kernel: sorted(seen) for kernel, seen in self.schedules.items()}}
+        return {**found, **{name: {key: sorted(seen) for key, seen in found[name].items()} for name in SETS}}
 
     @classmethod
     def from_whole(cls, data: dict[str, Any]) -> Ledger:
         """Return the ledger of what `whole` returned."""
         made = cls(**data)
-        for name in ("exact_runs", "bounded_runs", "instances", "dtypes", "orders"):
+        for name in COUNTERS:
             setattr(made, name, Counter(getattr(made, name)))
-        made.schedules = {kernel: set(seen) for kernel, seen in made.schedules.items()}
+        for name in SETS:
+            setattr(made, name, {key: set(seen) for key, seen in getattr(made, name).items()})
         return made
 
     def summary(self) -> dict[str, Any]:
         """Return everything as plain data, of the schedules only how many differ."""
-        return {**self.whole(), "schedules": {kernel: len(seen) for kernel, seen in sorted(self.schedules.items())}}
+        return {**self.whole(), **{name: {key: len(seen) for key, seen in sorted(getattr(self, name).items())} for name in SETS}}
 
 
 def append(path: Path, record: dict[str, Any]) -> None:

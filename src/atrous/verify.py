@@ -229,11 +229,12 @@ class Prover:
             return
         ledger = self.ledger
         (ledger.exact_runs if trial.data == "whole" else ledger.bounded_runs)[trial.kernel] += 1
-        ledger.instances.update(launch.names if launch else ["arrays"])
+        followed = canonical_schedule(trial.schedule) if trial.schedule else None
+        ledger.count(launch.names if launch else ("arrays",), trial.data == "whole", followed)
         ledger.dtypes[trial.problem.dtype] += 1
-        if trial.schedule is not None:
+        if trial.schedule is not None and followed is not None:
             ledger.orders[f"{trial.schedule[0]}, {trial.schedule[2]}"] += 1
-            ledger.schedules.setdefault(trial.kernel, set()).add(canonical_schedule(trial.schedule))
+            ledger.schedules.setdefault(trial.kernel, set()).add(followed)
         # a bound of whole numbers is met or not; only how near floats come to theirs says something
         if ratio > ledger.worst_ratio and trial.problem.out_dtype in FLOAT_DTYPES:
             ledger.worst_ratio, ledger.worst_case = ratio, trial.command()

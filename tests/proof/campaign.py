@@ -112,6 +112,7 @@ def run(arguments: argparse.Namespace) -> tuple[dict[str, Any], bool]:
         "exact_problems_at_random": random_problems,
         "instances_run": sum(map(bool, runs)),
         "instances_of_table": len(names),
+        "names": names,
         "least_runs_of_an_instance": min(runs),
         "instances_short_of_their_runs": sorted(missing),
         **total.summary(),
