@@ -35,6 +35,20 @@ __device__ __forceinline__ float64 to_accumulator(float64 value) { return value;
 __device__ __forceinline__ int32 to_accumulator(int8 value) { return value; }
 __device__ __forceinline__ int32 to_accumulator(uint8 value) { return value; }
 
+// A padding cell: 0, which for an integer x is its zero point.
+template <class T>
+__device__ __forceinline__ T padding_cell(int) {
+  return T{};
+}
+template <>
+__device__ __forceinline__ int8 padding_cell<int8>(int zero_point) {
+  return static_cast<int8>(zero_point);
+}
+template <>
+__device__ __forceinline__ uint8 padding_cell<uint8>(int zero_point) {
+  return static_cast<uint8>(zero_point);
+}
+
 // Casts that round once, to nearest even.
 __device__ __forceinline__ float16 to_float16(float32 value) { return __float2half_rn(value); }
 __device__ __forceinline__ float16 to_float16(float64 value) { return __double2half(value); }

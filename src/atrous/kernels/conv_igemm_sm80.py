@@ -26,7 +26,8 @@ POLICIES = {"float16": "Float16Mma", "bfloat16": "Bfloat16Mma", "int8": "Int8Mma
 FLOAT32_POLICIES = {"float32": "Tf32x3Mma", "tf32": "Tf32Mma"}
 #: gemm_k from which on three products of tf32 are below sequential float32, in the bound and in the usual error (docs/float32.md)
 FLOAT32_GEMM_K = 96
-LOADERS = ("Pieces",)
+#: the first that serves is launched
+LOADERS = ("Pieces", "Elements")
 
 
 def policy_of(problem: Any) -> str:
@@ -70,6 +71,14 @@ def splits(problem: Any) -> bool:
     return segments > 1 and partial_bytes(problem, segments) <= room and most <= GRID_LIMIT
 
 
+def loaders(problem: Any, strides: Strides) -> tuple[str, ...]:
+    """Return the loaders that read x of these strides: Pieces only where the channels of each group's pixel are whole aligned pieces."""
+    size = BYTES[problem.dtype]
+    steps = [step * size for step, extent in zip(strides.x, (problem.n, problem.h, problem.w)) if extent > 1]
+    dense = strides.x[3] == 1 and not any(step % PIECE for step in (*steps, problem.c // problem.groups * size))
+    return LOADERS if dense and strides.alignment % PIECE == 0 else LOADERS[1:]
+
+
 class ConvIgemmSm80:
     """Description of csrc/include/atrous/kernels/conv_igemm_sm80.cuh."""
 
@@ -103,20 +112,24 @@ class ConvIgemmSm80:
 
     def launch(self, problem: Any, strides: Strides | None = None, device: Device | None = None) -> Launch:
         """Return the launch that the cost model picks for operands of these strides (default: contiguous)."""
-        best = self._pick(problem, device or DEVICES["simulated"])
-        return self._launch(problem, strides, best.tile, best.split)
+        strides = strides or default_strides(problem)
+        loader = loaders(problem, strides)[0]
+        best = self._pick(problem, device or DEVICES["simulated"], loader)
+        return self._launch(problem, strides, loader, best.tile, best.split)
 
     def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
-        """Yield the launches of all tiles, segments together and apart: all give the same bits."""
-        for tile in self._tiles(problem):
-            yield self._launch(problem, strides, tile, split=False)
-        if splits(problem):
-            for tile in TILES:
-                yield self._launch(problem, strides, tile, split=True)
+        """Yield the launches of all loaders that serve and all tiles, segments together and apart: all give the same bits."""
+        strides = strides or default_strides(problem)
+        for loader in loaders(problem, strides):
+            for tile in self._tiles(problem):
+                yield self._launch(problem, strides, loader, tile, split=False)
+            if splits(problem):
+                for tile in TILES:
+                    yield self._launch(problem, strides, loader, tile, split=True)
 
-    def _pick(self, problem: Any, device: Device) -> Pick:
+    def _pick(self, problem: Any, device: Device, loader: str) -> Pick:
         """Return the estimate of the fastest launch; equal times go to the larger tile, segments together before apart."""
-        shape = shape_of(problem)
+        shape = shape_of(problem, elements=loader == "Elements")
         found = picks(shape, device, self._tiles(problem), split=False)
         if splits(problem):
             found += tuple(one for one in picks(shape, device) if one.split)
@@ -128,8 +141,7 @@ class ConvIgemmSm80:
         rounds = problem.dtype in FLOAT_DTYPES
         return small if segments_of(problem) > 1 and rounds else tuple(TILES)
 
-    def _launch(self, problem: Any, strides: Strides | None, tile: str, split: bool) -> Launch:
-        strides = strides or default_strides(problem)
+    def _launch(self, problem: Any, strides: Strides, loader: str, tile: str, split: bool) -> Launch:
         rows = packed_rows(problem, planes=planes_of(problem))
         before = (pack_launch(rows, strides),) if needs_packing(rows, strides) else ()
         slots = {"weight": "packed_weight"} if before else {}
@@ -150,7 +162,7 @@ class ConvIgemmSm80:
             segment_blocks=count if split else 0,
         )
         return Launch(
-            name=f"{self.name}<{policy_of(problem)}, Pieces, {tile}>",
+            name=f"{self.name}<{policy_of(problem)}, {loader}, {tile}>",
             header=self.header,
             grid=(count * segments if split else count, 1, 1),
             block=(TILES[tile].threads, 1, 1),
@@ -164,11 +176,11 @@ class ConvIgemmSm80:
 
     def seconds(self, problem: Any, device: Device) -> float:
         """Return the estimated time of the launch that the cost model picks."""
-        return self._pick(problem, device).seconds
+        return self._pick(problem, device, loaders(problem, default_strides(problem))[0]).seconds
 
     def account(self, problem: Any, device: Device) -> str:
         """Return what the estimate rests on, in words."""
-        picked = self._pick(problem, device)
+        picked = self._pick(problem, device, loaders(problem, default_strides(problem))[0])
         rate = getattr(device, rate_of(problem)) / 1e12
         passes = ", three products" if planes_of(problem) == 2 else ""
         apart = f", {segments_of(problem)} segments of gemm_k apart" if picked.split else ""

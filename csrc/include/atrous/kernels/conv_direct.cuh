@@ -167,20 +167,6 @@ struct TapWalk {
   __device__ __forceinline__ void advance() { atrous::advance(at, step, sizes); }
 };
 
-// A padding cell: 0, which for an integer x is its zero point.
-template <class T>
-__device__ __forceinline__ T padding_cell(int) {
-  return T{};
-}
-template <>
-__device__ __forceinline__ int8 padding_cell<int8>(int zero_point) {
-  return static_cast<int8>(zero_point);
-}
-template <>
-__device__ __forceinline__ uint8 padding_cell<uint8>(int zero_point) {
-  return static_cast<uint8>(zero_point);
-}
-
 __device__ __forceinline__ float32 centred(float32 value, int) { return value; }
 __device__ __forceinline__ float64 centred(float64 value, int) { return value; }
 __device__ __forceinline__ int32 centred(int32 value, int zero_point) { return value - zero_point; }

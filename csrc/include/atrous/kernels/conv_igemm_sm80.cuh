@@ -7,20 +7,22 @@
 //           segment is a block of its own, whose sums finish_splits adds. From 8-bit x its zero point is taken away:
 //           padding holds it, and the sum of the weights of k, times it, leaves the sum at the end.
 // Layout    x, residual and y through their element strides; weight as rows of pieces, [planes][K][R*S*C/G]. Pieces: x
-//           has dense channels, and every pixel of a group starts on 16 bytes.
+//           has dense channels, and every pixel of a group starts on 16 bytes. Elements: any strides of x; lanes run
+//           along pixels, and NCHW is transposed in registers on its way in.
 // Mapping   A block owns kPixels of gemm_m = N*P*Q times kColumns output channels of a group, each of its warps
 //           kWarpPixels x kWarpColumns. 4 neighbouring threads copy the 64 bytes of a row of a step: x by a mask of the
 //           window's rows and columns that lie in the image and a walk of precomputed differences, no division.
 // Shared    3 or 4 stages of (kPixels + planes * kColumns) x 64 bytes, at most 48 KB, 72 for Tf32x3 in Tile128x128: all
 //           but one are under way while one is multiplied, and one barrier a step hands the oldest to the copies.
 //           Rows are swizzled.
-// Requires  R and S of at most 32; C/G times the size of an element a multiple of 16 bytes (Pieces); R*S*C/G and K
+// Requires  R and S of at most 32; for Pieces C/G times the size of an element a multiple of 16 bytes; R*S*C/G and K
 //           below 2^31 - 64; H and W with their padding below 2^31; fewer than 2^31 blocks; of integers no sum that can
 //           pass 2^31 - 1; of float32 no precision "strict", and R*S*C/G of at least 96 for Tf32x3.
 // Cost      2 * N*P*Q * K * R*S*C/G operations, 3 times as many for Tf32x3; x is read K/kColumns times per tap and
 //           weight gemm_m/kPixels times, from L2.
 #pragma once
 
+#include "atrous/element_loader.cuh"
 #include "atrous/partial_sums.cuh"
 #include "atrous/warp_output.cuh"
 
@@ -61,11 +63,18 @@ __device__ __forceinline__ WarpSums<Mma, Tile> sum_steps(const GemmArguments& a,
     ++next;
     prims::commit_copies();
   };
+  // What the loader holds of the step that was last started.
+  const auto finish = [&](GemmStage<Mma, Tile>& stage) {
+    if (next <= end_step) x.finish(stage);
+  };
   WarpSums<Mma, Tile> sums, total;
   sums.clear();
   if constexpr (kSumsSegments<Mma, Tile>) total.clear();
 #pragma unroll
-  for (int stage = 0; stage < kStages - 1; ++stage) start(shared.stage[stage]);
+  for (int stage = 0; stage < kStages - 1; ++stage) {
+    start(shared.stage[stage]);
+    finish(shared.stage[stage]);
+  }
   int reading = 0, writing = kStages - 1, segment_left = a.segment_steps;
 #pragma unroll 1
   for (int step = first_step; step < end_step; ++step) {
@@ -73,6 +82,7 @@ __device__ __forceinline__ WarpSums<Mma, Tile> sum_steps(const GemmArguments& a,
     prims::sync_block();  // all threads' copies of this step are there, and all warps have read the oldest stage
     start(shared.stage[writing]);
     sums.multiply(shared.stage[reading]);
+    finish(shared.stage[writing]);
     reading = reading == kStages - 1 ? 0 : reading + 1;
     writing = writing == kStages - 1 ? 0 : writing + 1;
     if constexpr (kSumsSegments<Mma, Tile>) {
@@ -114,7 +124,7 @@ __device__ __forceinline__ void subtract_zero_point(const GemmArguments& a, cons
 }
 
 template <class Mma, class Loader, class Tile>
-__global__ void __launch_bounds__(Tile::kThreads, kGemmBlocks<Mma, Tile>)
+__global__ void __launch_bounds__(Tile::kThreads, kGemmBlocks<Mma, Tile> - Loader::template kBlocksLess<Mma>)
     conv_igemm_sm80(const __grid_constant__ GemmArguments a) {
   using Shared = GemmShared<Mma, Tile>;
   Shared& shared = *reinterpret_cast<Shared*>(prims::dynamic_shared());
