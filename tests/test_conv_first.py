@@ -94,6 +94,7 @@ EDGES = {
     "n1c515h4w5_k9r3s2_f16": "many chunks",
     "n1c3h40w41_k10r3s3_dil14x9_pad9_bf16": "rows and columns between taps that no window holds",
     "n1c3h40w41_k10r2s3_dil3x2_stride2x3_f16_nchw": "columns in phases",
+    "n1c3h20w21_k10r2s3_dil2_stride2_f16": "even strides, odd places in a phase",
     "n1c3h40w40_k16r9s9_stride4_f32_tf32": "words of one element",
     "n1c3h17w17_k8r6s6_pad2_f32_bias": "three products, 108 of gemm_k",
     "n1c13h12w12_k40r3s3_pad1_f32_nchw": "and 117",
