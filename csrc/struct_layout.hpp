@@ -134,6 +134,18 @@ inline StructLayout pool_arguments_layout() {
           {"sizeof", sizeof(Struct)}};
 }
 
+inline StructLayout patch_arguments_layout() {
+  using Struct = PatchArguments;
+  return {ATROUS_FIELD(window_rows),    ATROUS_FIELD(window_columns), ATROUS_FIELD(row_patches),
+          ATROUS_FIELD(column_patches), ATROUS_FIELD(rows),           ATROUS_FIELD(columns),
+          ATROUS_FIELD(is_average),     ATROUS_FIELD(reserved),       {"sizeof", sizeof(Struct)}};
+}
+
+inline StructLayout conv_pool_arguments_layout() {
+  using Struct = ConvPoolArguments;
+  return {ATROUS_FIELD(gemm), ATROUS_FIELD(pool), ATROUS_FIELD(patch), {"sizeof", sizeof(Struct)}};
+}
+
 inline StructLayout probe_arguments_layout() {
   using Struct = ProbeArguments;
   return {ATROUS_FIELD(x),     ATROUS_FIELD(w),    ATROUS_FIELD(y),
@@ -181,6 +193,8 @@ inline StructLayout struct_layout(const std::string& name) {
   if (name == "PackArguments") return pack_arguments_layout();
   if (name == "GemmArguments") return gemm_arguments_layout();
   if (name == "PoolArguments") return pool_arguments_layout();
+  if (name == "PatchArguments") return patch_arguments_layout();
+  if (name == "ConvPoolArguments") return conv_pool_arguments_layout();
   if (name == "ProbeArguments") return probe_arguments_layout();
   if (name == "TensorMapRequest") return tensor_map_request_layout();
   if (name == "FirstArguments") return first_arguments_layout();

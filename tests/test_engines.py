@@ -17,13 +17,24 @@ from atrous.errors import CudaError, EngineUnavailable
 from atrous.kernels import HELPERS, ORDER, parameters
 from atrous.launch import Launch
 
-STRUCTS = ("Epilogue", "ConvArguments", "FinishArguments", "FirstArguments", "GemmArguments", "PackArguments", "PoolArguments")
+STRUCTS = (
+    "Epilogue",
+    "ConvArguments",
+    "FinishArguments",
+    "FirstArguments",
+    "GemmArguments",
+    "PackArguments",
+    "PatchArguments",
+    "PoolArguments",
+    "ConvPoolArguments",
+)
 #: kernel -> the struct of its one argument
 ARGUMENTS = {
     "conv_direct": parameters.ConvArguments,
     "conv_first": parameters.FirstArguments,
     "conv_igemm_sm80": parameters.GemmArguments,
     "conv_pointwise": parameters.ConvArguments,
+    "conv_pool": parameters.ConvPoolArguments,
     "finish_splits": parameters.FinishArguments,
     "pack_weight": parameters.PackArguments,
     "pool": parameters.PoolArguments,

@@ -77,7 +77,7 @@ FLOORS = (
     ("include/atrous/vec.cuh", "include/atrous/layout.cuh", "include/atrous/tf32.cuh", "include/atrous/first_patch.cuh"),
     ("include/atrous/epilogue.cuh", "include/atrous/tile.cuh", "include/atrous/reductions.cuh", "include/atrous/mma_types.cuh"),
     ("include/atrous/gemm_tile.cuh", "include/atrous/gemm_loader.cuh", "include/atrous/element_loader.cuh"),
-    ("include/atrous/partial_sums.cuh", "include/atrous/warp_output.cuh"),
+    ("include/atrous/partial_sums.cuh", "include/atrous/warp_output.cuh", "include/atrous/pooled_tile.cuh"),
     ("include/atrous/kernels/", "include/atrous/probes/"),
     ("instances/",),
     ("struct_layout.hpp", "runtime_calls.hpp", "runtime_calls.cpp", "tensor_maps.hpp", "tensor_maps.cpp", "sim/"),

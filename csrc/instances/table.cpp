@@ -17,6 +17,7 @@ constexpr AddEntries kFamilies[] = {
     add_conv_igemm_sm80_float32,
     add_conv_igemm_sm80_integer,
     add_conv_pointwise,
+    add_conv_pool,
     add_finish_splits,
     add_pack_weight,
     add_pool,

@@ -23,6 +23,8 @@ struct GemmBlock {
   int first_column, column_end;
   int first_channel;  // of x
 
+  __device__ __forceinline__ bool has(const ConvArguments&, int pixel) const { return pixel < pixels; }
+
   // The place of a pixel of the block, counted from its first one.
   __device__ __forceinline__ OutputPixelPlace place(const ConvArguments& a, int pixel) const {
     const unsigned q = static_cast<unsigned>(first.q) + pixel, p = first.p + q / a.q;
@@ -107,7 +109,8 @@ struct WeightLoader {
   int64 row, plane;   // bytes
   int first_row, depth, rows_left, pieces_left;
 
-  __device__ __forceinline__ WeightLoader(const GemmArguments& a, const GemmBlock& block, int first_step)
+  template <class Block>
+  __device__ __forceinline__ WeightLoader(const GemmArguments& a, const Block& block, int first_step)
       : row(a.weight_row),
         plane(a.weight_plane),
         first_row(threadIdx.x / kStepPieces),
@@ -161,7 +164,8 @@ struct Pieces {
     int first_row, depth;
     TapWalk walk;
 
-    __device__ __forceinline__ Loader(const GemmArguments& gemm, const GemmBlock& block, int first_step)
+    template <class Block>
+    __device__ __forceinline__ Loader(const GemmArguments& gemm, const Block& block, int first_step)
         : x(static_cast<const uint8*>(gemm.conv.x)),
           rows(0),
           first_row(threadIdx.x / kStepPieces),
@@ -176,10 +180,10 @@ struct Pieces {
         offset[i] = kBytes * (place.n * a.x_stride[0] + block.first_channel);
         h[i] = place.p * a.stride_h - a.pad_top;
         w[i] = place.q * a.stride_w - a.pad_left;
-        if (row < block.pixels) rows |= 1u << i;
+        if (block.has(a, row)) rows |= 1u << i;
         if (is_zeros) {
           offset[i] += kBytes * (h[i] * a.x_stride[1] + w[i] * a.x_stride[2]);
-          h[i] = row < block.pixels ? static_cast<int>(window_mask(h[i], a.r, a.dilation_h, a.h)) : 0;
+          h[i] = block.has(a, row) ? static_cast<int>(window_mask(h[i], a.r, a.dilation_h, a.h)) : 0;
           w[i] = static_cast<int>(window_mask(w[i], a.s, a.dilation_w, a.w));
         }
       }

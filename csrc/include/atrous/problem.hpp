@@ -149,4 +149,19 @@ struct FirstArguments {
   int reserved;
 };
 
+// Which outputs of a convolution a block computes and pools: those under window_rows x window_columns windows.
+struct PatchArguments {
+  int window_rows, window_columns;
+  int row_patches, column_patches;  // of an image
+  int rows, columns;                // of the convolution's outputs
+  int is_average;
+  int reserved;
+};
+
+struct ConvPoolArguments {
+  GemmArguments gemm;  // conv.y: [N, P, Q, K] by pool.y_stride; conv.y_stride[3]: 1, of a tile in shared memory
+  PoolArguments pool;  // of the convolution's output; no operand but y
+  PatchArguments patch;
+};
+
 }  // namespace atrous

@@ -125,6 +125,22 @@ class PoolArguments(ctypes.Structure):
     ]
 
 
+class PatchArguments(ctypes.Structure):
+    """Mirror of struct PatchArguments."""
+
+    _fields_ = [
+        *((name, ctypes.c_int) for name in ("window_rows", "window_columns", "row_patches", "column_patches", "rows", "columns")),
+        ("is_average", ctypes.c_int),
+        ("reserved", ctypes.c_int),
+    ]
+
+
+class ConvPoolArguments(ctypes.Structure):
+    """Mirror of struct ConvPoolArguments."""
+
+    _fields_ = [("gemm", GemmArguments), ("pool", PoolArguments), ("patch", PatchArguments)]
+
+
 def pointer_names(structure: type[ctypes.Structure]) -> tuple[str, ...]:
     """Return the names of the pointer slots, which lead every argument struct."""
     kind = structure._fields_[0][1]

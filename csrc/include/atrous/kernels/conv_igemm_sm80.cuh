@@ -47,8 +47,8 @@ struct GemmShared {
 };
 
 // The sums of gemm_k's steps from first_step up to, and without, end_step.
-template <class Mma, class Loader, class Tile>
-__device__ __forceinline__ WarpSums<Mma, Tile> sum_steps(const GemmArguments& a, const GemmBlock& block,
+template <class Mma, class Loader, class Tile, class Block>
+__device__ __forceinline__ WarpSums<Mma, Tile> sum_steps(const GemmArguments& a, const Block& block,
                                                          GemmShared<Mma, Tile>& shared, int first_step, int end_step) {
   constexpr int kStages = GemmShared<Mma, Tile>::kStages;
   typename Loader::template Loader<Mma, Tile> x(a, block, first_step);

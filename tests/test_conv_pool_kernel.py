@@ -1,0 +1,164 @@
+"""conv_pool on the simulator: to the bit conv_igemm_sm80 and then pool, with every tile, in every order; what it declines, and what it saves."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from test_conv_pool import apart, fused, same_bits
+
+from atrous import choose, kernels, routes, testing, verify
+from atrous.engines import simulated
+from atrous.kernels import conv_direct, conv_igemm_sm80, conv_pool, pool
+from atrous.kernels.base import DEVICES, default_strides
+from atrous.problem import parse
+from atrous.sampling import random_pair
+from cases import FOLDER, read_cases
+
+REASON = simulated.available()
+needs_simulator = pytest.mark.skipif(REASON is not None, reason=str(REASON))
+#: what is special -> the case
+EDGES = {
+    "windows side by side": "n2c16h16w18_k64r3s3_pad1_f16_bias_relu+max_r2s2",
+    "more outputs than a patch": "n1c8h40w37_k8r3s3_pad1_bf16_relu+max_r3s3_pad1_stride2",
+    "ceil overhang": "n2c16h13w15_k24r3s3_pad1_f16_bias_relu+max_r3s3_stride2_ceil",
+    "asymmetric pads": "n1c8h12w9_k16r3s2_pad2:0:1:1_f16+max_r3s2_pad1:0:0:1_stride2x1",
+    "cropped": "n1c8h14w13_k16r1s1_f16+max_r2s2_pad-1:0:0:-2",
+    "dilated windows": "n1c8h19w17_k16r3s3_bf16+max_r2s3_dil3x2_stride2",
+    "stride over the window": "n1c8h17w19_k8r3s3_f16+max_r2s2_stride3x4",
+    "one window": "n3c8h5w6_k72r3s3_f16_scalef32_bias+max_r3s4",
+    "groups and a tail of channels": "n2c48h9w9_k70r3s3_pad1_g2_f16_biasf32_silu+max_r2s2",
+    "residual": "n2c16h10w11_k40r3s3_pad1_f16_bias_residual_relu+max_r3s3_pad1_stride2",
+    "one output channel": "n1c32h11w12_k1r3s3_pad1_bf16+max_r2s2",
+    "mirrored x": "n1c8h9w10_k16r3s3_pad2:1:1:2_reflect_f16+max_r3s3_pad1_stride2",
+    "wrapped x, dilated": "n1c8h9w10_k16r3s3_pad2_circular_dil2_f16+avg_r2s2",
+    "segments": "n2c320h5w6_k66r3s3_pad1_f16_bias+max_r2s2_pad1",
+    "means": "n2c16h13w12_k24r3s3_pad1_f16_bias_relu+avg_r3s3_pad1_stride2",
+    "means with padding counted": "n1c16h13w12_k24r3s3_pad1_bf16+avg_r3s3_pad1_stride2_ceil_includepad",
+    "means over a divisor": "n1c16h12w12_k24r1s1_f16+avg_r2s2_div2.5",
+    "omitted NaN": "n1c16h12w12_k24r1s1_f16+max_r2s2_omit",
+    "ten taps in a row": "n1c8h6w30_k16r1s3_f16+avg_r1s10_stride1x2",
+}
+
+
+@pytest.fixture
+def offered(monkeypatch):
+    """The kernels as they are when conv_igemm_sm80 is offered every convolution, and conv_pool its poolings."""
+    order = (conv_igemm_sm80.KERNEL, conv_direct.KERNEL, pool.KERNEL, conv_pool.KERNEL)
+    monkeypatch.setattr(kernels, "ORDER", order)
+    monkeypatch.setattr(verify, "ORDER", order)
+    routes.route.cache_clear()
+    yield order
+    routes.route.cache_clear()
+
+
+def special(inputs, seed):
+    """Return the operands with a NaN, both infinities and a negative zero in x."""
+    flat = inputs["x"].reshape(-1)
+    flat[np.random.default_rng(seed).choice(flat.size, 4)] = (np.nan, np.inf, -np.inf, -0.0)
+    return inputs
+
+
+def each_tile_equals_the_two(problem, inputs, monkeypatch):
+    """Run every tile that serves; return their names."""
+    expected = apart(problem, inputs, engine="simulated", kernel="conv_igemm_sm80")
+    for tile in conv_pool.tiles_of(problem):
+        monkeypatch.setattr(conv_pool.ConvPool, "_pick", lambda self, problem, device, tile=tile: (tile, 1e-9))
+        routes.route.cache_clear()
+        assert conv_pool.KERNEL.launch(problem).name.endswith(f", {tile}>")
+        same_bits(fused(problem, inputs, engine="simulated", kernel="conv_pool"), expected)
+    return conv_pool.tiles_of(problem)
+
+
+@needs_simulator
+@pytest.mark.parametrize("case", EDGES.values(), ids=EDGES)
+def test_edges_to_the_bit(case, offered, monkeypatch):
+    problem = parse(case)
+    assert conv_pool.KERNEL.declines(problem, DEVICES["simulated"]) is None
+    assert each_tile_equals_the_two(problem, special(testing.random_inputs(problem, 1), 2), monkeypatch)
+
+
+@needs_simulator
+def test_random_pairs_to_the_bit(offered, monkeypatch):
+    ran = []
+    for seed in range(400):
+        problem = random_pair(seed)
+        if conv_pool.KERNEL.declines(problem, DEVICES["simulated"]) is None:
+            inputs = testing.random_inputs(problem, seed)
+            ran += each_tile_equals_the_two(problem, special(inputs, seed) if seed % 3 == 0 else inputs, monkeypatch)
+    assert all(ran.count(tile) >= 8 for tile in conv_pool.TILES_BUILT), ran
+
+
+@needs_simulator
+@pytest.mark.parametrize("case", EDGES.values(), ids=EDGES)
+def test_edges_between_red_zones_in_every_order(case, offered):
+    prover = verify.Prover("simulated", kernel="conv_pool")
+    schedules = [verify.schedule_number(number) for number in range(12)]
+    prover.prove(parse(case), 4, schedules, random_too=True)
+    assert not prover.ledger.failures, prover.ledger.failures[:1]
+    assert prover.ledger.runs >= 12
+
+
+DECLINED = {
+    "n1c8h9w9_k8r3s3_f64+max_r2s2": "x is float64",
+    "n1c8h9w9_k8r3s3_f16_outf32+max_r2s2": "gives float32",
+    "n1c8h9w9_k8r3s3_f16_nchw+max_r2s2": "x is NCHW",
+    "n1c12h9w9_k8r3s3_f16+max_r2s2": "C/G = 12 are 24 bytes",
+    "n1c8h9w9_k8r3s3_f16+max_r4s4": "the window has 16 taps",
+    "n1c8h99w9_k8r33s3_f16+max_r2s2": "the filter is 33x3",
+    "n1c8h99w99_k8r1s1_f16+max_r2s2_dil40": "one window covers 1681 outputs",
+}
+
+
+@pytest.mark.parametrize("case", DECLINED)
+def test_declines_in_a_sentence(case):
+    assert DECLINED[case] in conv_pool.KERNEL.declines(parse(case), DEVICES["sm_80"])
+
+
+def test_declines_where_the_convolution_alone_adds_in_another_order():
+    [answer] = [answer for answer in choose.options(parse(EDGES["residual"]), DEVICES["sm_80"]) if answer.kernel != "conv_pool"]
+    assert ", then pool" in answer.kernel
+    offered = (conv_pool.KERNEL, conv_direct.KERNEL, pool.KERNEL)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernels, "ORDER", offered)
+        [reason] = [answer.reason for answer in choose.options(parse(EDGES["residual"]), DEVICES["sm_80"]) if answer.kernel == "conv_pool"]
+    assert "conv_direct, which adds in another order" in reason
+
+
+def test_x_in_odd_places_runs_in_two():
+    problem = parse(EDGES["means"])
+    strides = default_strides(problem)
+    assert conv_pool.KERNEL.launch(problem, strides).name.startswith("conv_pool<")
+    odd = dataclasses.replace(strides, x=(13 * 12 * 20, 12 * 20, 20, 1))  # 40 bytes from pixel to pixel
+    for launch in (conv_pool.KERNEL.launch(problem, odd), conv_pool.KERNEL.launch(problem, dataclasses.replace(strides, alignment=8))):
+        assert launch.names[-1].startswith("pool<") and ("between", 2 * 13 * 12 * 24 * 2) in launch.scratch
+
+
+@pytest.mark.parametrize("tile", conv_pool.TILES_BUILT)
+def test_patches_cover_every_window_and_fit_the_tile(tile):
+    for case in [*EDGES.values(), *(case.text for case in read_cases(FOLDER / "pooled.txt"))]:
+        problem = parse(case)
+        patch, pooling = conv_pool.patch_of(problem, tile), problem.pool
+        assert patch.rows * patch.columns <= conv_pool.TILES[tile].pixels
+        for windows, count, of_all, cells, stride, taps, dilation in (
+            (patch.window_rows, patch.row_patches, pooling.p, patch.rows, pooling.stride[0], pooling.r, pooling.dilation[0]),
+            (patch.window_columns, patch.column_patches, pooling.q, patch.columns, pooling.stride[1], pooling.s, pooling.dilation[1]),
+        ):
+            assert windows * count >= of_all > windows * (count - 1)
+            assert (windows - 1) * stride + (taps - 1) * dilation == cells - 1
+        assert conv_pool.shared_bytes(problem, tile, 0) <= 49152
+
+
+def test_a_patch_of_three_by_three_windows_computes_a_fifth_twice():
+    patch = conv_pool.patch_of(parse("n1c64h112w112_k64r3s3_pad1_f16+max_r3s3_pad1_stride2"), "Tile128x64")
+    assert (patch.rows * patch.columns) <= 128 and patch.window_rows * patch.window_columns >= 24
+
+
+def test_explain_says_what_is_saved_and_which_way_is_taken(offered):
+    text = choose.explain_case("n32c64h224w224_k64r3s3_pad1_f16_bias_relu+max_r2s2", "sm_80")
+    rows = {row["kernel"]: row for row in text.rows}
+    assert rows["conv_pool"]["chosen"], text
+    assert f"{32 * 224 * 224 * 64 * 2:,} bytes" in text and "windows a block" in text
+    two = next(row for name, row in rows.items() if name.endswith(", then pool"))
+    assert two["microseconds"] > rows["conv_pool"]["microseconds"]
