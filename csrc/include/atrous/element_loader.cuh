@@ -5,6 +5,37 @@
 
 namespace atrous {
 
+// A thread's place in the order (r, s, piece of channels) of gemm_k, piece by piece, with what it adds to the address
+// of a window's first cell, in elements.
+struct PieceWalk {
+  Digits at, sizes;
+  int64 offset;
+  int64 next_column, next_row;  // where a carry out of the pieces, or out of the columns, leads
+
+  __device__ __forceinline__ PieceWalk(const GemmArguments& gemm, int64 piece, int depth) {
+    const ConvArguments& a = gemm.conv;
+    const int64 column = a.x_stride[2] * a.dilation_w, row = a.x_stride[1] * a.dilation_h;
+    sizes = {a.r, a.s, gemm.tap_pieces};
+    at = to_digits(depth, sizes);
+    offset = at.slow * row + at.middle * column + at.fast * piece;
+    next_column = column - sizes.fast * piece;
+    next_row = row - sizes.middle * column;
+  }
+
+  __device__ __forceinline__ void advance(int64 piece) {
+    offset += piece;
+    if (++at.fast < sizes.fast) return;
+    at.fast = 0;
+    offset += next_column;
+    if (++at.middle < sizes.middle) return;
+    at.middle = 0;
+    ++at.slow;
+    offset += next_row;
+  }
+
+  __device__ __forceinline__ bool is_past() const { return at.slow >= sizes.slow; }
+};
+
 // Lanes run along pixels, so that loads meet in the same lines where columns are contiguous, and a thread turns the
 // channels of its one pixel into the same pieces that `Pieces` copies: the transposition of NCHW costs no pass of its
 // own. A step's elements wait in registers while the step before is multiplied.
@@ -24,9 +55,8 @@ struct Elements {
     const Element* x;  // [N, H, W, C] by x_stride, from the window's first cell on; of the image where padding is not 0
     // The masks of the window's rows and columns; where padding is not zeros, its first cell.
     int h, w;
-    int channels;
-    bool is_used;
-    TapWalk walk;
+    int last;  // channels of a tap's last piece
+    PieceWalk walk;
     Element value[kPieces][kElements];
 
     __device__ __forceinline__ static int pixel() { return threadIdx.x % Tile::kPixels; }
@@ -34,18 +64,17 @@ struct Elements {
 
     __device__ __forceinline__ Loader(const GemmArguments& gemm, const GemmBlock& block, int first_step)
         : x(static_cast<const Element*>(gemm.conv.x)),
-          channels(gemm.conv.c / gemm.conv.groups),
-          is_used(pixel() < block.pixels),
-          walk(gemm.conv, 1, gemm.conv.x_stride[3] * kElements, gemm.tap_pieces, first_step * kStepPieces + depth(),
-               kPiecesApart) {
+          last(gemm.conv.c / gemm.conv.groups - (gemm.tap_pieces - 1) * kElements),
+          walk(gemm, gemm.conv.x_stride[3] * kElements, first_step * kStepPieces + depth()) {
       const ConvArguments& a = gemm.conv;
-      const OutputPixelPlace place = block.place(a, pixel());
+      // Past the last pixel stands a copy of it: its loads are harmless, its sums are not stored.
+      const OutputPixelPlace place = block.place(a, min(pixel(), block.pixels - 1));
       x += place.n * a.x_stride[0] + block.first_channel * a.x_stride[3];
       h = place.p * a.stride_h - a.pad_top;
       w = place.q * a.stride_w - a.pad_left;
       if (static_cast<PaddingMode>(a.padding_mode) == PaddingMode::kZeros) {
         x += h * a.x_stride[1] + w * a.x_stride[2];
-        h = is_used ? static_cast<int>(window_mask(h, a.r, a.dilation_h, a.h)) : 0;
+        h = static_cast<int>(window_mask(h, a.r, a.dilation_h, a.h));
         w = static_cast<int>(window_mask(w, a.s, a.dilation_w, a.w));
       }
     }
@@ -58,25 +87,30 @@ struct Elements {
         for (int i = 0; i < kPieces; ++i) {
           const bool is_valid = !walk.is_past() && (h >> walk.at.slow & w >> walk.at.middle & 1) != 0;
           gather(a, value[i], is_valid, walk.offset);
-          walk.advance();
+          advance(a);
         }
       } else {
 #pragma unroll
         for (int i = 0; i < kPieces; ++i) {
-          const bool is_valid = is_used && !walk.is_past();
+          const bool is_valid = !walk.is_past();
           const int row = is_valid ? source_coordinate(mode, h + walk.at.slow * a.dilation_h, a.h) : 0;
           const int column = is_valid ? source_coordinate(mode, w + walk.at.middle * a.dilation_w, a.w) : 0;
           gather(a, value[i], is_valid,
                  row * a.x_stride[1] + column * a.x_stride[2] + walk.at.fast * kElements * a.x_stride[3]);
-          walk.advance();
+          advance(a);
         }
       }
+    }
+
+    __device__ __forceinline__ void advance(const ConvArguments& a) {
+#pragma unroll
+      for (int i = 0; i < kPiecesApart; ++i) walk.advance(a.x_stride[3] * kElements);
     }
 
     // Channels past the group's meet weights of zero.
     __device__ __forceinline__ void gather(const ConvArguments& a, Element (&piece)[kElements], bool is_valid,
                                            int64 offset) const {
-      const int count = is_valid ? channels - walk.at.fast * kElements : 0;
+      const int count = is_valid ? (walk.at.fast + 1 == walk.sizes.fast ? last : kElements) : 0;
       const Element* source = x + offset;
 #pragma unroll
       for (int i = 0; i < kElements; ++i) {

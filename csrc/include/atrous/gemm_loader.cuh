@@ -51,23 +51,21 @@ __device__ __forceinline__ GemmBlock gemm_block(const ConvArguments& a, unsigned
 }
 
 // A thread's place in the order (r, s, piece of channels) of gemm_k, and what it adds to the address of a window's
-// first cell. It moves on by so many pieces at a time; all products are taken before the first move.
+// first cell. A step moves it on by 4 pieces; all products are taken before the first one.
 struct TapWalk {
   Digits at, step, sizes;
   int64 offset, step_offset;    // bytes
   int64 next_column, next_row;  // bytes, where a carry out of the pieces, or out of the columns, leads
 
-  // piece: bytes from one to the next in x; moved: pieces of a move
-  __device__ __forceinline__ TapWalk(const ConvArguments& a, int element_bytes, int64 piece, int tap_pieces, int depth,
-                                     int moved) {
+  __device__ __forceinline__ TapWalk(const ConvArguments& a, int element_bytes, int tap_pieces, int depth) {
     const int64 column = a.x_stride[2] * a.dilation_w * element_bytes;
     const int64 row = a.x_stride[1] * a.dilation_h * element_bytes;
     sizes = {a.r, a.s, tap_pieces};
     at = to_digits(depth, sizes);
-    step = to_digits(moved, sizes);
-    offset = at.slow * row + at.middle * column + at.fast * piece;
-    step_offset = step.slow * row + step.middle * column + step.fast * piece;
-    next_column = column - tap_pieces * piece;
+    step = to_digits(kStepPieces, sizes);
+    offset = at.slow * row + at.middle * column + at.fast * 16;
+    step_offset = step.slow * row + step.middle * column + step.fast * 16;
+    next_column = column - tap_pieces * 16;
     next_row = row - a.s * column;
   }
 
@@ -170,7 +168,7 @@ struct Pieces {
           rows(0),
           first_row(threadIdx.x / kStepPieces),
           depth(threadIdx.x % kStepPieces),
-          walk(gemm.conv, kBytes, 16, gemm.tap_pieces, first_step * kStepPieces + depth, kStepPieces) {
+          walk(gemm.conv, kBytes, gemm.tap_pieces, first_step * kStepPieces + depth) {
       const ConvArguments& a = gemm.conv;
       const bool is_zeros = static_cast<PaddingMode>(a.padding_mode) == PaddingMode::kZeros;
 #pragma unroll

@@ -147,7 +147,7 @@ __device__ __forceinline__ void store_run(const WarpRun<M, N>& run, T* y, const 
   }
 }
 
-// The scale and bias of a warp's columns behind its stage, fetched once.
+// The scale and bias of a warp's columns behind its stage, fetched once. Runs read those past the last column too.
 template <int N, class Real>
 struct ColumnTerms {
   Real* scale;  // [8 * N], shared
@@ -157,10 +157,12 @@ struct ColumnTerms {
 
   __device__ __forceinline__ void fetch(const ConvArguments& a, int first_column, int column_end) {
     const int column = prims::lane_id(), k = first_column + column;
-    if (column >= 8 * N || k >= column_end) return;
-    const Epilogue& epilogue = a.epilogue;
-    if (a.scale != nullptr) scale[column] = load_real<Real>(a.scale, static_cast<DataType>(epilogue.scale_type), k);
-    if (a.bias != nullptr) bias[column] = load_real<Real>(a.bias, static_cast<DataType>(epilogue.bias_type), k);
+    if (column >= 8 * N) return;
+    const auto term = [&](const void* terms, int type) {
+      return k < column_end ? load_real<Real>(terms, static_cast<DataType>(type), k) : Real(0);
+    };
+    if (a.scale != nullptr) scale[column] = term(a.scale, a.epilogue.scale_type);
+    if (a.bias != nullptr) bias[column] = term(a.bias, a.epilogue.bias_type);
   }
 };
 
