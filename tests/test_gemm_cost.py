@@ -9,6 +9,7 @@ import pytest
 
 from atrous.kernels import gemm_cost
 from atrous.kernels.base import DEVICES
+from atrous.kernels.conv_igemm_sm80 import KERNEL
 from atrous.problem import parse
 from atrous.testing import random_problem
 
@@ -79,6 +80,27 @@ def test_what_any_estimate_must_say():
     assert gemm_cost.pick(gemm_cost.shape_of(parse("n1c512h7w7_k512r3s3_pad1_f16")), device).split
     assert not gemm_cost.pick(gemm_cost.shape_of(parse("n256c512h7w7_k512r3s3_pad1_f16")), device).split
     assert gemm_cost.pick(gemm_cost.shape_of(parse("n256c64h56w56_k24r3s3_pad1_f16")), device).tile == "Tile64x32"
+
+
+def test_a_batch_of_a_layer_in_segments_takes_a_large_tile():
+    """Of 16-bit elements alone, for only their sums and the second set of them fit the registers."""
+    device = DEVICES["sm_80"]
+    for layout in ("", "_nchw"):
+        launch = KERNEL.launch(parse(f"n256c512h7w7_k512r3s3_pad1_f16{layout}"), device=device)
+        assert launch.name.endswith(" SegmentTile128x128>") and not launch.after and launch.block == (256, 1, 1)
+    assert KERNEL.launch(parse("n256c512h7w7_k512r3s3_pad1_f32"), device=device).name.endswith(" Tile64x64>")
+    assert KERNEL.launch(parse("n1c512h7w7_k512r3s3_pad1_f16"), device=device).after
+
+
+@pytest.mark.parametrize("device", DEVICES.values(), ids=DEVICES)
+def test_a_tile_with_two_sets_of_sums_is_never_estimated_faster_than_with_one(device):
+    for n in (1, 32, 256):
+        shape = gemm_cost.shape_of(parse(f"n{n}c512h7w7_k512r3s3_pad1_f16"))
+        for name, tile in gemm_cost.SEGMENT_TILES.items():
+            assert 224 <= tile.registers(1, 2) <= 255
+            one = gemm_cost.pick(dataclasses.replace(shape, segments=1), device, (name.removeprefix("Segment"),), split=False)
+            two = gemm_cost.pick(shape, device, (name,), split=False)
+            assert two.seconds >= one.seconds and two.blocks == one.blocks
 
 
 def test_more_work_never_takes_less_time():

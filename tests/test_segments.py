@@ -12,9 +12,9 @@ from simulator_runs import SCHEDULES
 from atrous import testing
 from atrous.engines import simulated
 from atrous.kernels.base import DEVICES
-from atrous.kernels.conv_igemm_sm80 import KERNEL, MOST_WORKSPACE, POLICIES, splits
+from atrous.kernels.conv_igemm_sm80 import KERNEL, LOADERS, MOST_WORKSPACE, POLICIES, splits
 from atrous.kernels.finish_splits import PARTIAL_SUMS
-from atrous.kernels.gemm_cost import segments_of
+from atrous.kernels.gemm_cost import SEGMENT_TILES, TILES, segments_of
 from atrous.kernels.parameters import BYTES, GemmArguments
 from atrous.problem import parse
 from atrous.redzones import FLOAT_POISON, Guarded, memory_for
@@ -78,6 +78,30 @@ def test_every_tile_with_segments_together_or_apart_gives_the_same_bits(seed):
     for number, launch in enumerate(launches[1:]):
         schedule = (*SCHEDULES[(seed + number) % len(SCHEDULES)], "latest")
         np.testing.assert_array_equal(bits(run(problem, launch, inputs, schedule)), bits(first), err_msg=f"{problem}: {launch.names}")
+
+
+@pytest.mark.parametrize("case", ["n3c128h7w8_k136r3s3_pad1_f16_bias_relu", "n3c256h9w8_k200r3s3_pad2_g2_stride1x2_bf16_residual"])
+def test_large_tiles_that_sum_segments_give_the_bits_of_the_others(case):
+    """With both loaders, more than one block each way, and tails of pixels and columns."""
+    problem = parse(case)
+    assert segments_of(problem) > 1 and problem.n * problem.p * problem.q > 128
+    inputs = testing.random_inputs(problem, 41)
+    launches = {launch.name.partition("Mma, ")[2].rstrip(">"): launch for launch in KERNEL.variants(problem) if not launch.after}
+    assert set(launches) == {f"{loader}, {tile}" for loader in LOADERS for tile in (*SEGMENT_TILES, "Tile64x64", "Tile64x32")}
+    expected = run(problem, launches["Pieces, Tile64x32"], inputs)
+    for number, (name, launch) in enumerate(launches.items()):
+        schedule = (*SCHEDULES[number % len(SCHEDULES)], "latest")
+        np.testing.assert_array_equal(bits(run(problem, launch, inputs, schedule)), bits(expected), err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", WORDS)
+def test_segment_tiles_are_for_whole_launches_of_16_bits(dtype):
+    for case in (f"n2c256h4w5_k24r3s3_pad1_{WORDS[dtype]}", f"n2c16h4w5_k24r3s3_pad1_{WORDS[dtype]}"):
+        problem = parse(case)
+        whole = {launch.name.rpartition(" ")[2].rstrip(">") for launch in KERNEL.variants(problem) if not launch.after}
+        apart = {launch.name.rpartition(" ")[2].rstrip(">") for launch in KERNEL.variants(problem) if launch.after}
+        assert (set(SEGMENT_TILES) <= whole) == (BYTES[dtype] == 2 and segments_of(problem) > 1)
+        assert not set(SEGMENT_TILES) & (apart | (whole if BYTES[dtype] != 2 else set())) and apart in (set(), set(TILES))
 
 
 @pytest.mark.parametrize("seed", range(RANDOM))

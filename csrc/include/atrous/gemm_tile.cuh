@@ -9,8 +9,10 @@
 namespace atrous {
 
 // kPixels x kColumns outputs of a block, kWarpPixels x kWarpColumns of each of its warps. kBlocks: so many share a
-// multiprocessor, which bounds the registers of a thread: 128, 168, 128 and 96 of the tiles below.
-template <int kPixels_, int kColumns_, int kWarpPixels_, int kWarpColumns_, int kBlocks_>
+// multiprocessor, which bounds the registers of a thread: 128, 168, 128 and 96 of the first tiles below, 255 of the
+// segment tiles. kSegments: whether those hold a second set of sums beside the first.
+template <int kPixels_, int kColumns_, int kWarpPixels_, int kWarpColumns_, int kBlocks_,
+          bool kSegments_ = kWarpPixels_ * kWarpColumns_ <= 1024>
 struct GemmTile {
   static constexpr int kPixels = kPixels_, kColumns = kColumns_;
   static constexpr int kWarpPixels = kWarpPixels_, kWarpColumns = kWarpColumns_;
@@ -18,6 +20,7 @@ struct GemmTile {
   static constexpr int kWarps = kPixels / kWarpPixels * kWarpsAcross;
   static constexpr int kThreads = 32 * kWarps, kBlocks = kBlocks_;
   static constexpr int kM = kWarpPixels / 16, kN = kWarpColumns / 8;  // products of an mma, per warp
+  static constexpr bool kSegments = kSegments_;
 };
 // A warp of 64 x 32 reads 3 KB from shared memory for 32 KB multiply-adds of 16-bit depth 16, one of 32 x 32 2 KB for
 // 16 KB: the larger the tile, the further the port to shared memory is from being the limit.
@@ -25,6 +28,9 @@ using Tile128x128 = GemmTile<128, 128, 64, 32, 2>;
 using Tile128x64 = GemmTile<128, 64, 64, 32, 3>;
 using Tile64x64 = GemmTile<64, 64, 32, 32, 4>;
 using Tile64x32 = GemmTile<64, 32, 32, 16, 5>;
+// The large tiles with a block less on a multiprocessor, for sums of 16-bit elements whose depth is cut into segments.
+using SegmentTile128x128 = GemmTile<128, 128, 64, 32, 1, true>;
+using SegmentTile128x64 = GemmTile<128, 64, 64, 32, 2, true>;
 
 // Two planes of weights, and the second set of sums that goes with them, take twice the registers.
 template <class Mma, class Tile>

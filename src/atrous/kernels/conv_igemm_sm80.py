@@ -12,7 +12,7 @@ from .base import DEVICES, GRID_LIMIT, INT32_ELEMENTS, Device, Strides, default_
 from .conv_direct import SIZE_LIMIT, largest_sum
 from .finish_splits import KERNEL as FINISH
 from .finish_splits import PARTIAL_SUMS, finish_blocks, partial_bytes
-from .gemm_cost import STEP_BYTES, TILES, Pick, picks, planes_of, rate_of, segment_steps, segments_of, shape_of
+from .gemm_cost import EVERY_TILE, SEGMENT_TILES, STEP_BYTES, TILES, Pick, picks, planes_of, rate_of, segment_steps, segments_of, shape_of
 from .packing import ROW_LIMIT, needs_packing, pack_launch, packed_rows
 from .parameters import BYTES, GemmArguments, gemm_arguments, pointer_names
 
@@ -54,13 +54,13 @@ def tap_pieces(problem: Any) -> int:
 
 def shared_bytes(tile: str, planes: int) -> int:
     """Return the bytes of dynamic shared memory: the stages of a block."""
-    return TILES[tile].staged_bytes(planes)
+    return EVERY_TILE[tile].staged_bytes(planes)
 
 
 def blocks(problem: Any, tile: str) -> int:
     """Return how many blocks cover gemm_m = N*P*Q and the output channels of every group."""
-    columns = problem.groups * -(-problem.k // problem.groups // TILES[tile].columns)
-    return columns * -(-problem.n * problem.p * problem.q // TILES[tile].pixels)
+    columns = problem.groups * -(-problem.k // problem.groups // EVERY_TILE[tile].columns)
+    return columns * -(-problem.n * problem.p * problem.q // EVERY_TILE[tile].pixels)
 
 
 def splits(problem: Any) -> bool:
@@ -137,9 +137,10 @@ class ConvIgemmSm80:
 
     def _tiles(self, problem: Any) -> tuple[str, ...]:
         """Return the tiles whose blocks sum all of gemm_k: where sums that round have segments, those of kSumsSegments."""
+        if segments_of(problem) == 1 or problem.dtype not in FLOAT_DTYPES:
+            return tuple(TILES)
         small = tuple(name for name, tile in TILES.items() if tile.warp_pixels * tile.warp_columns <= 1024)
-        rounds = problem.dtype in FLOAT_DTYPES
-        return small if segments_of(problem) > 1 and rounds else tuple(TILES)
+        return (*SEGMENT_TILES, *small) if BYTES[problem.dtype] == 2 else small
 
     def _launch(self, problem: Any, strides: Strides, loader: str, tile: str, split: bool) -> Launch:
         rows = packed_rows(problem, planes=planes_of(problem))
@@ -165,7 +166,7 @@ class ConvIgemmSm80:
             name=f"{self.name}<{policy_of(problem)}, {loader}, {tile}>",
             header=self.header,
             grid=(count * segments if split else count, 1, 1),
-            block=(TILES[tile].threads, 1, 1),
+            block=(EVERY_TILE[tile].threads, 1, 1),
             shared_bytes=shared_bytes(tile, rows.planes),
             parameters=bytes(arguments),
             pointers=tuple(slots.get(name, name) for name in pointer_names(GemmArguments)),
@@ -190,9 +191,10 @@ class ConvIgemmSm80:
 
     def instances(self) -> Iterator[str]:
         """Yield every name that `launch` can return."""
+        segmented = {POLICIES[dtype] for dtype in POLICIES if BYTES[dtype] == 2}
         for policy in (*POLICIES.values(), *FLOAT32_POLICIES.values()):
             for loader in LOADERS:
-                for tile in TILES:
+                for tile in EVERY_TILE if policy in segmented else TILES:
                     yield f"{self.name}<{policy}, {loader}, {tile}>"
 
 

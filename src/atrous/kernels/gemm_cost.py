@@ -34,6 +34,7 @@ class Tile:
     columns: int
     warp_pixels: int
     warp_columns: int
+    taken: int = 0  # registers of a thread, where ptxas has been asked; 0: estimate them
 
     @property
     def threads(self) -> int:
@@ -50,7 +51,9 @@ class Tile:
         return self.staged_bytes(planes) + 16 * self.pixels
 
     def registers(self, planes: int, segments: int) -> int:
-        """Return an estimate of a thread's registers: sums (two sets where segments add up), fragments, addresses."""
+        """Return a thread's registers; an estimate of them counts sums (two sets where segments add up), fragments, addresses."""
+        if self.taken:
+            return self.taken
         sums = self.warp_pixels * self.warp_columns // 32
         fragments = self.warp_pixels // 4 + planes * self.warp_columns // 4
         return min(255, sums * (2 if segments > 1 or planes > 1 else 1) + 2 * fragments + 48)
@@ -63,6 +66,13 @@ TILES = {
     "Tile64x64": Tile(64, 64, 32, 32),
     "Tile64x32": Tile(64, 32, 32, 16),
 }
+#: the large tiles with a second set of sums, for whole launches of 16-bit elements whose gemm_k has segments; registers: the most of
+#: both loaders on sm_80, 86 and 90a
+SEGMENT_TILES = {
+    "SegmentTile128x128": Tile(128, 128, 64, 32, taken=238),
+    "SegmentTile128x64": Tile(128, 64, 64, 32, taken=244),
+}
+EVERY_TILE = TILES | SEGMENT_TILES
 
 
 @dataclass(frozen=True)
@@ -258,7 +268,7 @@ def seconds_of(shape: GemmShape, name: str, tile: Tile, split: bool, device: Dev
 
 @lru_cache(maxsize=4096)
 def _picks(shape: GemmShape, device: Device, names: tuple[str, ...], splittable: bool) -> tuple[Pick, ...]:
-    found = (seconds_of(shape, name, TILES[name], split, device) for name in names for split in ((False, True) if splittable else (False,)))
+    found = (seconds_of(shape, name, EVERY_TILE[name], split, device) for name in names for split in ((False, True) if splittable else (False,)))
     return tuple(answer for answer in found if answer is not None)
 
 
@@ -272,7 +282,7 @@ def pick(shape: GemmShape, device: Device, names: tuple[str, ...] = tuple(TILES)
 
     Parameters
     ----------
-    names : tiles that are built, of TILES
+    names : tiles that are built, of EVERY_TILE
     split : whether the segments of gemm_k may be blocks of their own
     """
     return min(picks(shape, device, names, split), key=lambda answer: answer.seconds)

@@ -10,8 +10,10 @@
 //           has dense channels, and every pixel of a group starts on 16 bytes. Elements: any strides of x; lanes run
 //           along pixels, and NCHW is transposed in registers on its way in.
 // Mapping   A block owns kPixels of gemm_m = N*P*Q times kColumns output channels of a group, each of its warps
-//           kWarpPixels x kWarpColumns. 4 neighbouring threads copy the 64 bytes of a row of a step: x by a mask of the
-//           window's rows and columns that lie in the image and a walk of precomputed differences, no division.
+//           kWarpPixels x kWarpColumns. A block that sums several segments that round has a tile with a second set of
+//           sums: the small ones, and of 16-bit elements the SegmentTiles. 4 neighbouring threads copy the 64 bytes of
+//           a row of a step: x by a mask of the window's rows and columns that lie in the image and a walk of
+//           precomputed differences, no division.
 // Shared    3 or 4 stages of (kPixels + planes * kColumns) x 64 bytes, at most 48 KB, 72 for Tf32x3 in Tile128x128: all
 //           but one are under way while one is multiplied, and one barrier a step hands the oldest to the copies.
 //           Rows are swizzled.
@@ -28,10 +30,9 @@
 
 namespace atrous {
 
-// The second set of sums that segments need fits the registers beside the first where a warp's tile is small. Integers
-// are the same in any order.
+// Segments need a second set of sums, which not every tile leaves registers for. Integers are the same in any order.
 template <class Mma, class Tile>
-constexpr bool kSumsSegments = Tile::kM * Tile::kN <= 8 && sizeof(typename Mma::Element) > 1;
+constexpr bool kSumsSegments = Tile::kSegments && sizeof(typename Mma::Element) > 1;
 
 template <class Mma, class Tile>
 struct GemmShared {
