@@ -5,10 +5,10 @@ from __future__ import annotations
 from . import conv_direct, conv_first, conv_igemm_sm80, conv_pointwise, conv_pool, finish_splits, packing, pool
 from .base import Helper, Kernel
 
-ORDER: tuple[Kernel, ...] = (conv_first.KERNEL, conv_pointwise.KERNEL, conv_direct.KERNEL, pool.KERNEL)
+ORDER: tuple[Kernel, ...] = (conv_first.KERNEL, conv_igemm_sm80.KERNEL, conv_pointwise.KERNEL, conv_direct.KERNEL, pool.KERNEL)
 
 #: what launches of those bring with them: kernels that are built and proved like them, and given no problem
-HELPERS: tuple[Helper, ...] = (finish_splits.KERNEL, packing.KERNEL, conv_igemm_sm80.KERNEL, conv_pool.KERNEL)
+HELPERS: tuple[Helper, ...] = (finish_splits.KERNEL, packing.KERNEL, conv_pool.KERNEL)
 
 
 def for_operation(operation: str) -> tuple[Kernel, ...]:
