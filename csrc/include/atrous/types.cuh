@@ -149,24 +149,58 @@ __device__ __forceinline__ void visit_type(DataType type, const Visit& visit) {
   }
 }
 
+// What visit_type() calls. Functions with a name, since NVRTC takes a generic lambda for one of the host.
+template <class Real>
+struct LoadReal {
+  const void* base;
+  int64 offset;
+  Real& value;
+
+  template <class T>
+  __device__ __forceinline__ void operator()(Element<T>) const {
+    value = to_real<Real>(static_cast<const T*>(base)[offset]);
+  }
+};
+
+template <class Real>
+struct StoreReal {
+  void* base;
+  int64 offset;
+  Real value;
+
+  template <class T>
+  __device__ __forceinline__ void operator()(Element<T> element) const {
+    static_cast<T*>(base)[offset] = element.from_real(value);
+  }
+};
+
+struct CountBytes {
+  int& bytes;
+
+  template <class T>
+  __device__ __forceinline__ void operator()(Element<T>) const {
+    bytes = sizeof(T);
+  }
+};
+
 // base: an array of `type`; offset in elements.
 template <class Real>
 __device__ __forceinline__ Real load_real(const void* base, DataType type, int64 offset) {
   Real value = Real(0);
-  visit_type(type, [&](auto element) {
-    using T = typename decltype(element)::type;
-    value = to_real<Real>(static_cast<const T*>(base)[offset]);
-  });
+  visit_type(type, LoadReal<Real>{base, offset, value});
   return value;
 }
 
 // base: an array of `type`; offset in elements. Real is float32 or float64.
 template <class Real>
 __device__ __forceinline__ void store_real(void* base, DataType type, int64 offset, Real value) {
-  visit_type(type, [&](auto element) {
-    using T = typename decltype(element)::type;
-    static_cast<T*>(base)[offset] = element.from_real(value);
-  });
+  visit_type(type, StoreReal<Real>{base, offset, value});
+}
+
+__device__ __forceinline__ int bytes_of(DataType type) {
+  int bytes = 0;
+  visit_type(type, CountBytes{bytes});
+  return bytes;
 }
 
 }  // namespace atrous

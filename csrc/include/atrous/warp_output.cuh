@@ -193,8 +193,15 @@ struct RunTerms {
   }
 
   __device__ __forceinline__ void residual(Real (&term)[kRun]) const {
-    visit_type(static_cast<DataType>(run.a.epilogue.y_type), [&](auto element) {
-      using T = typename decltype(element)::type;
+    visit_type(static_cast<DataType>(run.a.epilogue.y_type), TakeResidual{run, term});
+  }
+
+  struct TakeResidual {
+    const WarpRun<M, N>& run;
+    Real (&term)[kRun];
+
+    template <class T>
+    __device__ __forceinline__ void operator()(Element<T>) const {
       constexpr int kPiece = kRunPiece<T>;
       const T* source = static_cast<const T*>(run.a.residual);  // [N, P, Q, K] by residual_stride
       if (run.residual_whole && run.is_whole_inside()) {
@@ -210,8 +217,8 @@ struct RunTerms {
         for (int i = 0; i < kRun; ++i)
           term[i] = run.is_inside(i) ? to_real<Real>(source[run.residual_offset(i)]) : Real(0);
       }
-    });
-  }
+    }
+  };
 };
 
 // Whether whole runs of neighbours lie in memory one after another, and on pieces of `bytes`, a power of two: along
@@ -250,18 +257,14 @@ __device__ __forceinline__ WarpRun<M, N> warp_run(const ConvArguments& a, const 
   WarpRun<M, N> run = {a, place, pixels, first_column, column_end, false, false, false, false, 0, 0, 0};
   // With one output channel both axes may be contiguous, and only the pixels are many.
   run.along_pixels = a.y_stride[3] != 1 || a.k == 1;
-  int element_bytes = 0;
-  visit_type(static_cast<DataType>(a.epilogue.y_type),
-             [&](auto element) { element_bytes = sizeof(typename decltype(element)::type); });
-  const auto whole = [&](const void* base, const auto& offset, int64 step) {
-    return has_whole_runs(run, base, offset, step, element_bytes);
-  };
-  run.y_whole = whole(a.y, [&](int row) { return place[row].y; }, a.y_stride[3]);
+  const int bytes = bytes_of(static_cast<DataType>(a.epilogue.y_type));
+  run.y_whole = has_whole_runs(run, a.y, [&](int row) { return place[row].y; }, a.y_stride[3], bytes);
   run.neighbours = __popc(prims::ballot(run.y_whole)) >= kWarpLanes / 2;
   if (!run.neighbours) {
     run.y_whole = false;
   } else if (a.residual != nullptr) {
-    run.residual_whole = whole(a.residual, [&](int row) { return place[row].residual; }, a.residual_stride[3]);
+    const auto offset = [&](int row) { return place[row].residual; };
+    run.residual_whole = has_whole_runs(run, a.residual, offset, a.residual_stride[3], bytes);
   }
   return run;
 }
@@ -278,6 +281,20 @@ __device__ __forceinline__ bool are_outputs<int32>(const ConvArguments& a) {
          a.epilogue.y_zero_point == 0;
 }
 
+template <int M, int N, class Real>
+struct CastAndStore {
+  const WarpRun<M, N>& run;
+  const Real (&value)[kRun];
+
+  template <class T>
+  __device__ __forceinline__ void operator()(Element<T> element) const {
+    T cast[kRun];
+#pragma unroll
+    for (int i = 0; i < kRun; ++i) cast[i] = element.from_real(value[i]);
+    store_run(run, static_cast<T*>(run.a.y), cast);
+  }
+};
+
 template <int M, int N, class Real, class Sum>
 __device__ __forceinline__ void finish_run(const WarpRun<M, N>& run, const ColumnTerms<N, Real>& columns,
                                            const Sum (&sum)[kRun]) {
@@ -285,13 +302,7 @@ __device__ __forceinline__ void finish_run(const WarpRun<M, N>& run, const Colum
 #pragma unroll
   for (int i = 0; i < kRun; ++i) value[i] = static_cast<Real>(sum[i]);
   finish_values(run.a, value, RunTerms<M, N, Real>{run, columns});
-  visit_type(static_cast<DataType>(run.a.epilogue.y_type), [&](auto element) {
-    using T = typename decltype(element)::type;
-    T cast[kRun];
-#pragma unroll
-    for (int i = 0; i < kRun; ++i) cast[i] = element.from_real(value[i]);
-    store_run(run, static_cast<T*>(run.a.y), cast);
-  });
+  visit_type(static_cast<DataType>(run.a.epilogue.y_type), CastAndStore<M, N, Real>{run, value});
 }
 
 // Writes the outputs of a warp: 16 * M pixels times 8 * N channels from first_column up to, and without, column_end.

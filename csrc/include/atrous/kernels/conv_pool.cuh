@@ -87,6 +87,13 @@ __device__ __forceinline__ void set_places(const ConvArguments& a, const PatchBl
   }
 }
 
+template <class T, template <class> class Reduction, class Tile, class Shared>
+__device__ __forceinline__ void pool_tile(const ConvPoolArguments& a, const PatchBlock& block, const Shared& shared) {
+  const TilePooling<T, Reduction, Tile::kThreads> pooling = {
+      a.pool, a.patch, block.place_of, shared.output.tile, Shared::kPitch, block.first_column, block.column_end};
+  pooling.run(static_cast<T*>(a.gemm.conv.y));
+}
+
 template <class Mma, class Loader, class Tile>
 __global__ void __launch_bounds__(Tile::kThreads, kGemmBlocks<Mma, Tile>)
     conv_pool(const __grid_constant__ ConvPoolArguments a) {
@@ -108,13 +115,10 @@ __global__ void __launch_bounds__(Tile::kThreads, kGemmBlocks<Mma, Tile>)
                                       shared.output.place + pixel, block.pixels - pixel,
                                       block.first_column + warp_column<Tile>(), block.column_end);
   prims::sync_block();
-  const auto pool = [&](auto pooling) { pooling.run(static_cast<T*>(conv.y)); };
   if (a.patch.is_average) {
-    pool(TilePooling<T, AverageReduction, Tile::kThreads>{a.pool, a.patch, block.place_of, shared.output.tile,
-                                                          Shared::kPitch, block.first_column, block.column_end});
+    pool_tile<T, AverageReduction, Tile>(a, block, shared);
   } else {
-    pool(TilePooling<T, MaxReduction, Tile::kThreads>{a.pool, a.patch, block.place_of, shared.output.tile,
-                                                      Shared::kPitch, block.first_column, block.column_end});
+    pool_tile<T, MaxReduction, Tile>(a, block, shared);
   }
 }
 
