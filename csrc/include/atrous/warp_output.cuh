@@ -1,5 +1,4 @@
 // The way of a warp's mma sums to y: staged in its own shared memory, finished eight at a time, stored in pieces.
-// once.
 //
 // A lane of an mma holds pairs of channels of 8 pixels, which no memory likes. So a pass of 512 sums crosses shared
 // memory, and each lane takes 8 of them at a time out again, along the axis in which y is contiguous: a run. Runs of
@@ -300,7 +299,7 @@ __device__ __forceinline__ void finish_run(const WarpRun<M, N>& run, const Colum
                                            const Sum (&sum)[kRun]) {
   Real value[kRun];
 #pragma unroll
-  for (int i = 0; i < kRun; ++i) value[i] = static_cast<Real>(sum[i]);
+  for (int i = 0; i < kRun; ++i) value[i] = static_cast<Real>(sum[i] + Sum(0));  // -0, which some tiles leave, is 0
   finish_values(run.a, value, RunTerms<M, N, Real>{run, columns});
   visit_type(static_cast<DataType>(run.a.epilogue.y_type), CastAndStore<M, N, Real>{run, value});
 }

@@ -18,6 +18,7 @@ from .parameters import BYTES, GemmArguments, gemm_arguments, pointer_names
 
 PIECE = 16  # bytes that a thread copies at a time
 MOST_TAPS = 32  # rows, or columns, of a filter: bits of a mask
+MOST_COLUMNS = 2**31 - 128  # K: the last tile counts up to 127 columns past it in 32 bits
 #: bytes of partial sums that any convolution may take; one of a larger output, as many as that has
 MOST_WORKSPACE = 64 * 2**20
 #: dtype of x -> the arithmetic
@@ -97,7 +98,7 @@ class ConvIgemmSm80:
         if max(problem.r, problem.s) > MOST_TAPS:
             return f"the filter is {problem.r}x{problem.s}, and its masks have {MOST_TAPS} bits for rows and for columns"
         gemm_k = problem.r * problem.s * (problem.c // problem.groups)
-        if max(gemm_k, problem.k) >= SIZE_LIMIT:
+        if gemm_k >= SIZE_LIMIT or problem.k > MOST_COLUMNS:
             return f"R * S * C/G is {gemm_k} and K is {problem.k}, and it counts them in 32 bits"
         if (elements := packed_rows(problem).row_elements) > ROW_LIMIT:
             return f"the weights of an output channel, every tap padded to 16 bytes, are {elements} elements, and it counts them in 32 bits"

@@ -114,7 +114,7 @@ def pack_launch(rows: PackedRows, strides: Strides, packed: str = "packed_weight
     """
     row_tiles = -(-rows.k // ROWS)
     steps = -(-rows.row_bytes // (PIECE * LANES))
-    row_parts = 1 if rows.sums else max(1, min(steps, ENOUGH_BLOCKS // row_tiles))
+    row_parts = 1 if rows.sums else max(1, min(steps, ENOUGH_BLOCKS // max(1, row_tiles)))
     arguments = PackArguments(
         weight_stride=strides.weight,
         k=rows.k,

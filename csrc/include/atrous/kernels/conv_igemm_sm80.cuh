@@ -17,9 +17,10 @@
 // Shared    3 or 4 stages of (kPixels + planes * kColumns) x 64 bytes, at most 48 KB, 72 for Tf32x3 in Tile128x128: all
 //           but one are under way while one is multiplied, and one barrier a step hands the oldest to the copies.
 //           Rows are swizzled.
-// Requires  R and S of at most 32; for Pieces C/G times the size of an element a multiple of 16 bytes; R*S*C/G and K
-//           below 2^31 - 64; H and W with their padding below 2^31; fewer than 2^31 blocks; of integers no sum that can
-//           pass 2^31 - 1; of float32 no precision "strict", and R*S*C/G of at least 96 for Tf32x3.
+// Requires  R and S of at most 32; for Pieces C/G times the size of an element a multiple of 16 bytes; R*S*C/G below
+//           2^31 - 64 and K of at most 2^31 - 128, past which a tile counts 127 columns; H and W with their padding
+//           below 2^31; fewer than 2^31 blocks; of integers no sum that can pass 2^31 - 1; of float32 no precision
+//           "strict", and R*S*C/G of at least 96 for Tf32x3.
 // Cost      2 * N*P*Q * K * R*S*C/G operations, 3 times as many for Tf32x3; x is read K/kColumns times per tap and
 //           weight gemm_m/kPixels times, from L2.
 #pragma once
