@@ -185,8 +185,9 @@ class ConvFirst:
         if (most := largest_sum(problem)) > INT32_ELEMENTS:
             return f"a sum of {problem.r * problem.s * problem.c} products of {problem.dtype} can reach {most}, and it adds them in int32"
         top, bottom, left, right = problem.pads
-        # A batch of staged rows may begin within the image and end below it.
-        furthest = max(problem.h + max(0, top) + max(0, bottom) + 8 * 4 * (dilation_h + 1), problem.w + max(0, left) + max(0, right) + MOST_COLUMNS)
+        # The last patch reaches beyond the image, by no more cells than a halo holds; and a batch of staged rows beyond the halo.
+        beyond_h, beyond_w = MOST_HALO_BYTES + 8 * 4 * (dilation_h + 1), MOST_HALO_BYTES
+        furthest = max(problem.h + max(0, top) + max(0, bottom) + beyond_h, problem.w + max(0, left) + max(0, right) + beyond_w)
         if furthest > AXIS_LIMIT:
             return f"H = {problem.h} and W = {problem.w} with padding {problem.pads} and dilation {problem.dilation} pass 2^31 - 1 where a patch ends"
         # no tile has more blocks than one for each pixel and 32 columns

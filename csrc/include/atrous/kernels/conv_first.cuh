@@ -31,6 +31,7 @@ namespace atrous {
 using Tile128x32 = GemmTile<128, 32, 32, 32, 4>;
 
 constexpr int kWeightRing = 4;  // steps of weights that go round where not all of them fit
+constexpr int kHaloSlack = 32;  // bytes: past the last run of a halo a lane reads less than a piece and a word
 
 // Integers finish in float64, whose registers four blocks of a multiprocessor would not have.
 template <class Mma, class Tile>
@@ -261,6 +262,16 @@ __device__ __forceinline__ OutputPlace output_place(const ConvArguments& a, cons
   return {offset(a.y_stride), offset(a.residual_stride)};
 }
 
+// Zeros wherever a lane may read: past a run's end it reads cells that are masked, and that no patch need stage.
+template <int kThreads>
+__device__ __forceinline__ void clear_halo(const FirstArguments& a, uint8* halo) {
+  const int pieces = ceil_divide(a.halo_rows * a.row_bytes + kHaloSlack, 16);
+#pragma unroll 1
+  for (int i = threadIdx.x; i < pieces; i += kThreads)
+    store_vec(reinterpret_cast<unsigned*>(halo + 16 * i), Vec<unsigned, 4>{0, 0, 0, 0});
+  prims::sync_block();
+}
+
 // Sums a patch, whose halo is staged chunk by chunk.
 template <class Mma, class Tile>
 __device__ __forceinline__ void sum_patch(const FirstArguments& a, const FirstShared<Mma, Tile>& shared,
@@ -289,6 +300,7 @@ __global__ void __launch_bounds__(Tile::kThreads, kFirstBlocks<Mma, Tile>)
   const int column_tiles = ceil_divide(a.conv.k, Tile::kColumns);
   const int first_column = blockIdx.x % column_tiles * Tile::kColumns;
   const unsigned together = gridDim.x / column_tiles;  // patches that are under way
+  clear_halo<Tile::kThreads>(a, shared.halo);
 #pragma unroll 1
   for (unsigned index = blockIdx.x / column_tiles; index < a.patches; index += together) {
     if (index >= together) prims::sync_block();  // the stage is written out, the slots are read
