@@ -182,10 +182,10 @@ def explain_problem(problem: Problem, device: Device, engine: str | None = None,
         f"  x {problem.x_shape} -> y {problem.y_shape}, {problem.layout}",
         f"  {flops:,} FLOPs, at least {moved:,} bytes; floor on {device.name} {floor * 1e6:.3f} us ({bound}-bound, {units}; estimate)",
     ]
-    if isinstance(problem, ConvPool2dProblem):
-        lines.append(f"  one kernel for both neither writes nor reads again the {between_bytes(problem):,} bytes of {problem.conv.y_shape} between the two")
     answers = options(problem, device)
     best = best_of(answers) if engine != "arrays" else None
+    if isinstance(problem, ConvPool2dProblem):
+        lines.append(_between(problem, best))
     rows: list[dict[str, Any]] = []
     for answer in answers:
         rows.append(_row(problem, device, answer, best, strides))
@@ -196,6 +196,14 @@ def explain_problem(problem: Problem, device: Device, engine: str | None = None,
     rows.append(dict(kernel="arrays", chosen=chosen, reason=reason, microseconds=None, launch=None))
     lines.append(("->" if chosen else "  ") + " arrays: " + (reason or "windows and matrix products in array calls"))
     return Explanation("\n".join(lines), rows)
+
+
+def _between(problem: ConvPool2dProblem, best: Choice | None) -> str:
+    """Return the line of what lies between a convolution and its pooling."""
+    what = f"the {between_bytes(problem):,} bytes of {problem.conv.y_shape} between the two"
+    if best is None or THEN in best.kernel:
+        return f"  in two: {what} are written and read again"
+    return f"  fused: {what} are neither written nor read again"
 
 
 def account_of(kernel: Kernel, problem: Problem, device: Device) -> str:

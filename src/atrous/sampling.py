@@ -17,6 +17,8 @@ ACTIVATIONS: tuple[Any, ...] = (
 
 #: part of the convolutions whose channels fill tensor cores
 WIDE = 0.3
+#: every so manieth of all problems is a pooling of a convolution; prime to what else a seed decides by its remainder
+PAIR_EVERY = 11
 ELEMENT_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "uint8": 1}
 #: larger convolutions are drawn again: a simulator and a reference have to run them
 MOST_FLOPS = 3e6
@@ -45,6 +47,11 @@ def random_problem(seed: int, kind: str | None = None) -> Conv2dProblem | Pool2d
             return _convolution(random) if chosen == "conv" else _pooling(random, chosen)
         except AtrousError:
             continue  # drawn apart, sizes and pads need not fit together; the next draw may
+
+
+def any_problem(seed: int) -> Conv2dProblem | Pool2dProblem | ConvPool2dProblem:
+    """Return a small valid problem of any operation, one in PAIR_EVERY that of random_pair and the others those of random_problem."""
+    return random_pair(seed) if seed % PAIR_EVERY == 5 else random_problem(seed)
 
 
 def random_pair(seed: int) -> ConvPool2dProblem:

@@ -16,13 +16,14 @@ from .arguments import FLOAT_DTYPES
 from .engines import arrays, compiled, runtime, simulated
 from .errors import CudaError, EngineUnavailable, ProblemError, UnsupportedProblem, sentence, shown
 from .interop import numpy_dtype
-from .kernels import ORDER, for_operation
+from .kernels import ORDER, for_operation, operation_of
 from .kernels.base import Device, alignment_of, default_strides
+from .kernels.in_two import THEN
 from .launch import Launch
 from .ledger import Ledger
 from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
 from .redzones import FLOAT_POISON, RED, Guarded, memory_for
-from .sampling import random_problem
+from .sampling import any_problem
 from .sequence import Bound, scratch_of
 from .weighting import tap_weights
 
@@ -56,7 +57,7 @@ class Trial:
         """Return the command that runs this trial again."""
         words = ["atrous", "verify", "--engine", self.engine, "--case", str(self.problem), "--seed", str(self.seed), "--data", self.data]
         if self.engine != "arrays":
-            words += ["--kernel", self.kernel, "--instance", self.instance]
+            words += ["--kernel", self.kernel.partition(THEN)[0], "--instance", self.instance]
         if self.schedule is not None:
             words += ["--schedule", schedule_text(self.schedule)]
         return shlex.join(words)
@@ -160,9 +161,8 @@ class Prover:
 
     def prove_drawn(self, seed: int) -> None:
         """Prove the random problem of a seed, unless the one kernel that was asked for does not take it."""
-        problem = random_problem(seed)
-        kernels = for_operation("conv2d" if isinstance(problem, Conv2dProblem) else "pool2d")
-        if self._kernel is None or self._kernel in [kernel.name for kernel in kernels]:
+        problem = any_problem(seed)
+        if self._kernel is None or self._kernel in [kernel.name for kernel in for_operation(operation_of(problem))]:
             with contextlib.suppress(UnsupportedProblem):
                 self.prove(problem, seed)
 
@@ -197,7 +197,8 @@ class Prover:
             takers = [choose.choose(problem, self.device, self._kernel)]
         else:
             names = {answer.kernel for answer in choose.options(problem, self.device) if answer.reason is None}
-            takers = [kernel for kernel in ORDER if kernel.name in names]
+            # a pooled convolution that no one kernel takes runs as its two, of which each is proved alone
+            takers = [kernel for kernel in ORDER if kernel.name in names] or ([choose.choose(problem, self.device)] if names else [])
         strides = default_strides(problem)
         if shift_of(seed):
             aligned = alignment_of(RED, numpy_dtype(problem.dtype).itemsize)

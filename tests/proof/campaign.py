@@ -27,7 +27,7 @@ LAST_LINES = 40
 
 def work(arguments: argparse.Namespace) -> int:
     """Draw problems until so many were exact, then until every instance has run often enough; write what was counted."""
-    from atrous.verify import MOST_FAILURES, Prover, every_instance, random_problem
+    from atrous.verify import MOST_FAILURES, Prover, any_problem, every_instance
 
     prover = Prover("simulated")
     ledger = prover.ledger
@@ -44,7 +44,7 @@ def work(arguments: argparse.Namespace) -> int:
         drawn = next_seed()
         while ledger.exact_problems < arguments.problems and len(ledger.failures) < MOST_FAILURES:
             seed = next(drawn)
-            prover.prove(random_problem(seed), seed)
+            prover.prove(any_problem(seed), seed)
         random_problems = ledger.exact_problems
         limited = (seed for _, seed in zip(range(DRAWS), drawn))
         missing = prover.reach(every_instance(), arguments.at_least, limited)
@@ -66,12 +66,12 @@ def start(arguments: argparse.Namespace, worker: int, folder: Path, command: lis
 def finish(process: Any, out: Path, note: Path, words: Path) -> dict[str, Any]:
     """Return what a worker counted; of one that died, the problem in which it did."""
     from atrous.ledger import Ledger
-    from atrous.sampling import random_problem
+    from atrous.sampling import any_problem
 
     if process.wait() == 0 and out.exists():
         return dict(json.loads(out.read_text()))
     seed = int(note.read_text() or -1) if note.exists() else -1
-    case = str(random_problem(seed)) if seed >= 0 else "none"
+    case = str(any_problem(seed)) if seed >= 0 else "none"
     code = process.returncode
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
     last = words.read_text(errors="replace").splitlines()[-LAST_LINES:]

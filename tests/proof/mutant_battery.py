@@ -52,9 +52,10 @@ def check_kernels(variant: str, headers: set[str]) -> str | None:
             launch.header == header and built.issuperset(launch.names) and not headers.isdisjoint(part.header for part in launch.sequence)
         )
         prover = Prover("simulated", wanted=wanted)
+        draw = sampling.random_pair if kernel.operation == "conv2d_pool2d" else sampling.random_problem
         seed = FIRST_SEED
         while prover.ledger.problems < PROBLEMS[variant] // len(families) and seed < FIRST_SEED + MOST_DRAWS:
-            prover.prove(sampling.random_problem(seed), seed)
+            prover.prove(draw(seed), seed)
             seed += 1
             if prover.ledger.failures:
                 failure = prover.ledger.failures[0]

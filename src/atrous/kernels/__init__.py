@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from . import conv_direct, conv_first, conv_igemm_sm80, conv_pointwise, conv_pool, finish_splits, packing, pool
 from .base import Helper, Kernel
 
-ORDER: tuple[Kernel, ...] = (conv_first.KERNEL, conv_igemm_sm80.KERNEL, conv_pointwise.KERNEL, conv_direct.KERNEL, pool.KERNEL)
+ORDER: tuple[Kernel, ...] = (conv_first.KERNEL, conv_igemm_sm80.KERNEL, conv_pointwise.KERNEL, conv_direct.KERNEL, pool.KERNEL, conv_pool.KERNEL)
 
 #: what launches of those bring with them: kernels that are built and proved like them, and given no problem
-HELPERS: tuple[Helper, ...] = (finish_splits.KERNEL, packing.KERNEL, conv_pool.KERNEL)
+HELPERS: tuple[Helper, ...] = (finish_splits.KERNEL, packing.KERNEL)
+
+
+def operation_of(problem: Any) -> str:
+    """Return which kernels a problem is given to: those of "conv2d", "pool2d" or "conv2d_pool2d"."""
+    if hasattr(problem, "pool"):
+        return "conv2d_pool2d"
+    return "conv2d" if hasattr(problem, "groups") else "pool2d"
 
 
 def for_operation(operation: str) -> tuple[Kernel, ...]:
