@@ -146,6 +146,11 @@ inline StructLayout conv_pool_arguments_layout() {
   return {ATROUS_FIELD(gemm), ATROUS_FIELD(pool), ATROUS_FIELD(patch), {"sizeof", sizeof(Struct)}};
 }
 
+inline StructLayout first_pool_arguments_layout() {
+  using Struct = FirstPoolArguments;
+  return {ATROUS_FIELD(first), ATROUS_FIELD(pool), ATROUS_FIELD(patch), {"sizeof", sizeof(Struct)}};
+}
+
 inline StructLayout probe_arguments_layout() {
   using Struct = ProbeArguments;
   return {ATROUS_FIELD(x),     ATROUS_FIELD(w),    ATROUS_FIELD(y),
@@ -198,6 +203,7 @@ inline StructLayout struct_layout(const std::string& name) {
   if (name == "ProbeArguments") return probe_arguments_layout();
   if (name == "TensorMapRequest") return tensor_map_request_layout();
   if (name == "FirstArguments") return first_arguments_layout();
+  if (name == "FirstPoolArguments") return first_pool_arguments_layout();
   return {};
 }
 

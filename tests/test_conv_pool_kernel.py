@@ -163,21 +163,23 @@ def test_explain_says_what_is_saved_and_which_way_is_taken():
 
 
 ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90")
-#: pair -> (where one kernel does both, why not elsewhere, or None where two launches are estimated quicker)
+FIRST, WIDE = "conv_first_pool", "conv_pool"
+ANOTHER_ORDER = "adds in another order"
+#: pair -> (the kernel that may do both, where it does, why it declines elsewhere, or None where two launches are estimated quicker)
 CHOSEN = {
-    "resnet50/conv1": ((), "C/G = 3 are 6 bytes"),
-    "vgg16/conv1_2": (ARCHITECTURES, None),
-    "vgg16/conv2_2": (("sm_80", "sm_89"), None),
-    "vgg16/conv3_3": (("sm_89",), None),
-    "vgg16/conv4_3": ((), None),
-    "vgg16/conv5_3": ((), None),
-    "googlenet/conv1": ((), "C/G = 3 are 6 bytes"),
-    "googlenet/conv2": ((), None),
-    "lenet5/c1": ((), "C/G = 1 are 2 bytes"),
-    "lenet5/c3": ((), "C/G = 6 are 12 bytes"),
-    "resnet50-bf16/conv1": ((), "C/G = 3 are 6 bytes"),
-    "vgg16-f32/conv3_3": ((), "x is float32"),
-    "vgg16-i8/conv3_3": ((), "x is int8"),
+    "resnet50/conv1": (FIRST, ARCHITECTURES, None),
+    "vgg16/conv1_2": (WIDE, ARCHITECTURES, None),
+    "vgg16/conv2_2": (WIDE, ("sm_80", "sm_89"), None),
+    "vgg16/conv3_3": (WIDE, ("sm_89",), None),
+    "vgg16/conv4_3": (WIDE, (), None),
+    "vgg16/conv5_3": (WIDE, (), None),
+    "googlenet/conv1": (FIRST, ARCHITECTURES, None),
+    "googlenet/conv2": (WIDE, (), None),
+    "lenet5/c1": (FIRST, ("sm_80", "sm_86"), ANOTHER_ORDER),
+    "lenet5/c3": (FIRST, ("sm_86",), ANOTHER_ORDER),
+    "resnet50-bf16/conv1": (FIRST, ARCHITECTURES, None),
+    "vgg16-f32/conv3_3": (WIDE, (), "x is float32"),
+    "vgg16-i8/conv3_3": (WIDE, (), "x is int8"),
 }
 
 
@@ -186,13 +188,16 @@ CHOSEN = {
 @pytest.mark.parametrize("case", read_cases(FOLDER / "pooled.txt"), ids=lambda case: case.name)
 def test_the_pairs_of_the_nets_say_what_they_get_and_why(case, architecture, n):
     """One kernel where it takes the pair and is estimated quicker at the ranking batch, whatever N is."""
-    fused_on, refusal = CHOSEN[case.name.removeprefix("pooled/")]
+    kernel, fused_on, refusal = CHOSEN[case.name.removeprefix("pooled/")]
     text = choose.explain_problem(choose.at_batch(parse(case.text), n), DEVICES[architecture])
-    one, two = (next(row for row in text.rows if (", then pool" in row["kernel"]) == is_two) for is_two in (False, True))
-    assert (one["kernel"], one["chosen"], two["chosen"]) == ("conv_pool", architecture in fused_on, architecture not in fused_on), text
+    one = next(row for row in text.rows if row["kernel"] == kernel)
+    two = next(row for row in text.rows if ", then pool" in row["kernel"])
+    assert (one["chosen"], two["chosen"]) == (architecture in fused_on, architecture not in fused_on), text
     between = f"{n * math.prod(parse(case.text).conv.y_shape) * BYTES[parse(case.text).conv.out_dtype]:,} bytes"
     assert any(between in line for line in text.splitlines() if ("fused: " if one["chosen"] else "in two: ") in line), text
-    if refusal is not None:
+    other = next(row for row in text.rows if row["kernel"] == (FIRST if kernel == WIDE else WIDE))
+    assert other["reason"], text
+    if refusal is not None and not one["chosen"]:
         assert refusal in one["reason"] and two["reason"] is None
     else:
         quicker, slower = (one, two) if one["chosen"] else (two, one)

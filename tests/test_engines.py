@@ -22,6 +22,7 @@ STRUCTS = (
     "ConvArguments",
     "FinishArguments",
     "FirstArguments",
+    "FirstPoolArguments",
     "GemmArguments",
     "PackArguments",
     "PatchArguments",
@@ -32,6 +33,7 @@ STRUCTS = (
 ARGUMENTS = {
     "conv_direct": parameters.ConvArguments,
     "conv_first": parameters.FirstArguments,
+    "conv_first_pool": parameters.FirstPoolArguments,
     "conv_igemm_sm80": parameters.GemmArguments,
     "conv_pointwise": parameters.ConvArguments,
     "conv_pool": parameters.ConvPoolArguments,

@@ -13,6 +13,7 @@ using AddEntries = void (*)(std::vector<KernelEntry>& entries);
 constexpr AddEntries kFamilies[] = {
     add_conv_direct,
     add_conv_first,
+    add_conv_first_pool,
     add_conv_igemm_sm80,
     add_conv_igemm_sm80_float32,
     add_conv_igemm_sm80_integer,

@@ -41,6 +41,7 @@ KernelEntry kernel_entry(const char* name, void (*kernel)(Arguments)) {
 // One a family, in csrc/instances/FAMILY.cu; those of the probes, in csrc/instances/probes_NAME.cu, come last.
 void add_conv_direct(std::vector<KernelEntry>& entries);
 void add_conv_first(std::vector<KernelEntry>& entries);
+void add_conv_first_pool(std::vector<KernelEntry>& entries);
 void add_conv_igemm_sm80(std::vector<KernelEntry>& entries);
 void add_conv_igemm_sm80_float32(std::vector<KernelEntry>& entries);
 void add_conv_igemm_sm80_integer(std::vector<KernelEntry>& entries);

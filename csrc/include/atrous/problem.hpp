@@ -164,4 +164,10 @@ struct ConvPoolArguments {
   PatchArguments patch;
 };
 
+struct FirstPoolArguments {
+  FirstArguments first;  // its patches are those of patch; conv.y as in ConvPoolArguments
+  PoolArguments pool;    // of the convolution's output; no operand but y
+  PatchArguments patch;
+};
+
 }  // namespace atrous

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import conv_direct, conv_first, conv_igemm_sm80, conv_pointwise, conv_pool, finish_splits, packing, pool
+from . import conv_direct, conv_first, conv_first_pool, conv_igemm_sm80, conv_pointwise, conv_pool, finish_splits, packing, pool
 from .base import Helper, Kernel
 
-ORDER: tuple[Kernel, ...] = (conv_first.KERNEL, conv_igemm_sm80.KERNEL, conv_pointwise.KERNEL, conv_direct.KERNEL, pool.KERNEL, conv_pool.KERNEL)
+ORDER: tuple[Kernel, ...] = (
+    conv_first.KERNEL,
+    conv_igemm_sm80.KERNEL,
+    conv_pointwise.KERNEL,
+    conv_direct.KERNEL,
+    pool.KERNEL,
+    conv_first_pool.KERNEL,
+    conv_pool.KERNEL,
+)
 
 #: what launches of those bring with them: kernels that are built and proved like them, and given no problem
 HELPERS: tuple[Helper, ...] = (finish_splits.KERNEL, packing.KERNEL)

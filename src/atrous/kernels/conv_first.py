@@ -28,7 +28,7 @@ from .first_patch import (
 )
 from .gemm_cost import STEP_BYTES, Tile, estimates_of, rate_of
 from .packing import PackedRows, needs_packing, pack_launch, packed_rows
-from .parameters import BYTES, ConvArguments, FirstArguments, conv_arguments, pointer_names
+from .parameters import BYTES, ConvArguments, FirstArguments, PatchArguments, conv_arguments, pointer_names
 
 #: tile -> (pixels, columns) of a block and of each of its 4 warps, as in gemm_tile.cuh and conv_first.cuh
 TILES = {"Tile128x64": Tile(128, 64, 64, 32), "Tile64x64": Tile(64, 64, 32, 32), "Tile128x32": Tile(128, 32, 32, 32)}
@@ -79,19 +79,24 @@ def tiles_for(policy: str) -> tuple[str, ...]:
 class FirstPlan:
     """How one tile runs a convolution on a device: its patches, its halo, its shared memory and its blocks."""
 
-    def __init__(self, problem: Any, tile: str, device: Device) -> None:
+    def __init__(self, problem: Any, tile: str, device: Device, patch: PatchArguments | None = None, tile_bytes: int = 0) -> None:
+        """Plan for other patches than those that cover an image at the least cost, and for what lies behind the stages."""
         self.tile, self.shape = tile, TILES[tile]
         self.channels = chunk_channels(problem)
-        self.rows, self.columns = patch_of(problem, self.shape.pixels, self.channels)
+        if patch is None:
+            self.rows, self.columns = patch_of(problem, self.shape.pixels, self.channels)
+            self.row_patches, self.column_patches = -(-problem.p // self.rows), -(-problem.q // self.columns)
+        else:
+            self.rows, self.columns = patch.rows, patch.columns
+            self.row_patches, self.column_patches = patch.row_patches, patch.column_patches
         self.halo: Halo = halo_of(problem, self.rows, self.columns, self.channels)
-        self.row_patches, self.column_patches = -(-problem.p // self.rows), -(-problem.q // self.columns)
         self.patches = problem.n * self.row_patches * self.column_patches
         self.column_tiles = -(-problem.k // self.shape.columns)
         self.steps, planes = steps(problem, self.channels), planes_of(problem)
         slot = planes * self.shape.columns * STEP_BYTES
         self.is_resident = self.steps * slot <= RESIDENT_BYTES
         self.weight_slots = self.steps if self.is_resident else RING
-        stages = self.shape.threads // 32 * WARP_STAGE_BYTES
+        stages = self.shape.threads // 32 * WARP_STAGE_BYTES + tile_bytes
         self.shared_bytes = self.weight_slots * slot + PLACE_BYTES * self.shape.pixels + max(self.halo.bytes, stages)
         by_shared = device.shared_per_multiprocessor // (self.shared_bytes + 1024)  # a block takes 1 KB more than it asked for
         by_registers = INTEGER_BLOCKS if BYTES[problem.dtype] == 1 else -(-BLOCKS[tile] // planes)
@@ -198,8 +203,8 @@ class ConvFirst:
     def launch(self, problem: Any, strides: Strides | None = None, device: Device | None = None) -> Launch:
         """Return the launch for operands of these strides (default: contiguous), with the tile of the least estimated time."""
         device = device or DEVICES["simulated"]
-        plan = min(self._plans(problem, device), key=lambda plan: self._seconds(problem, plan, device))
-        return self._launch(problem, strides, plan, plan.together(device))
+        plan = min(self._plans(problem, device), key=lambda plan: self.seconds_of(problem, plan, device))
+        return self.launch_of(problem, strides, plan, plan.together(device))
 
     def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
         """Yield the launches of all tiles, with the blocks that each device is given and with one for each patch: all give the same bits."""
@@ -209,13 +214,14 @@ class ConvFirst:
                 for together in (plan.together(device), plan.patches):
                     found.setdefault((plan.tile, together), plan)
         for (_, together), plan in found.items():
-            yield self._launch(problem, strides, plan, together)
+            yield self.launch_of(problem, strides, plan, together)
 
     def _plans(self, problem: Any, device: Device) -> list[FirstPlan]:
         plans = [FirstPlan(problem, tile, device) for tile in tiles_of(problem)]
         return [plan for plan in plans if plan.shared_bytes <= device.shared_per_block] or plans[-1:]
 
-    def _launch(self, problem: Any, strides: Strides | None, plan: FirstPlan, together: int) -> Launch:
+    def launch_of(self, problem: Any, strides: Strides | None, plan: FirstPlan, together: int) -> Launch:
+        """Return the launch of a plan, with so many patches under way."""
         strides = strides or default_strides(problem)
         rows = rows_of(problem)
         before = (pack_launch(rows, strides),) if needs_packing(rows, strides) else ()
@@ -234,10 +240,10 @@ class ConvFirst:
 
     def seconds(self, problem: Any, device: Device) -> float:
         """Return the estimated time of the best tile."""
-        return min(self._seconds(problem, plan, device) for plan in self._plans(problem, device))
+        return min(self.seconds_of(problem, plan, device) for plan in self._plans(problem, device))
 
-    def _seconds(self, problem: Any, plan: FirstPlan, device: Device) -> float:
-        """Return the estimated time of a plan: its busiest unit, or memory, or the latency of patch after patch."""
+    def seconds_of(self, problem: Any, plan: FirstPlan, device: Device, saved: int = 0) -> float:
+        """Return the estimated time of a plan that moves so many bytes less: its busiest unit, or memory, or the latency of patch after patch."""
         guess, shape, planes = estimates_of(device), plan.shape, planes_of(problem)
         depth, size = plan.steps * STEP_BYTES, BYTES[problem.dtype]
         products = 3 if planes == 2 else 1
@@ -260,7 +266,7 @@ class ConvFirst:
         latency = 0.0 if device.name == "simulated" else turns * (PATCH_SECONDS + plan.steps * guess.step_seconds * (0.3 if plan.is_resident else 1.0))
         moved = (math.prod(problem.x_shape) + planes * math.prod(problem.weight_shape)) * size
         moved += math.prod(problem.y_shape) * BYTES[problem.out_dtype] * (1 + problem.residual)
-        memory = moved / (guess.memory_share * device.bandwidth)
+        memory = (moved - saved) / (guess.memory_share * device.bandwidth)
         return max(tiles * max(units), latency, memory) + guess.ramp_seconds + guess.launch_seconds
 
     def instances(self) -> Iterator[str]:

@@ -141,6 +141,12 @@ class ConvPoolArguments(ctypes.Structure):
     _fields_ = [("gemm", GemmArguments), ("pool", PoolArguments), ("patch", PatchArguments)]
 
 
+class FirstPoolArguments(ctypes.Structure):
+    """Mirror of struct FirstPoolArguments."""
+
+    _fields_ = [("first", FirstArguments), ("pool", PoolArguments), ("patch", PatchArguments)]
+
+
 def pointer_names(structure: type[ctypes.Structure]) -> tuple[str, ...]:
     """Return the names of the pointer slots, which lead every argument struct."""
     kind = structure._fields_[0][1]
