@@ -256,7 +256,10 @@ def test_lacking_instances_are_reached():
     ("words", "said"),
     [
         ("--engine warp", "[verify] engine is 'warp'; expected one of 'compiled', 'runtime', 'simulated', 'arrays'"),
-        ("--engine simulated --kernel conv", "[verify] --kernel is 'conv'; expected one of conv_first, conv_pointwise, conv_direct, pool"),
+        (
+            "--engine simulated --kernel conv",
+            "[verify] --kernel is 'conv'; expected one of conv_first, conv_igemm_sm80, conv_pointwise, conv_direct, pool, conv_first_pool, conv_pool",
+        ),
         ("--engine simulated --case nonsense", "[case] 'nonsense'"),
         (f"--engine simulated --case {CASE} --kernel conv_pointwise", "conv_pointwise declines: the filter is 3x3"),
         ("--engine simulated --case n0c3h4w4_k2r1s1_f32", "has an output without elements"),
