@@ -56,6 +56,17 @@ struct TilePooling {
     return window;
   }
 
+  // cell: [kOwned], shared, of which `channels` are the tile's; the rest nobody wrote.
+  __device__ __forceinline__ static Vec<T, kOwned> cells_at(const T* cell, int channels) {
+    if (channels >= kOwned) return load_vec<kOwned>(cell);
+    Vec<T, kOwned> cells = {};
+#pragma unroll
+    for (int i = 0; i < kOwned; ++i) {
+      if (i < channels) cells.value[i] = cell[i];
+    }
+    return cells;
+  }
+
   // first: of the thread's channels, counted from the tile's
   __device__ __forceinline__ void reduce(const Window& window, int first, Reduce (&state)[kOwned]) const {
 #pragma unroll
@@ -67,7 +78,7 @@ struct TilePooling {
       const T* cell = tile + (row + column) * pitch + first;
 #pragma unroll 1
       for (int s = 0; s < window.columns.count; ++s) {
-        const Vec<T, kOwned> cells = load_vec<kOwned>(cell);
+        const Vec<T, kOwned> cells = cells_at(cell, channel_end - first_channel - first);
         Real x[kOwned];
 #pragma unroll
         for (int i = 0; i < kOwned; ++i) x[i] = to_accumulator(cells.value[i]);
