@@ -84,7 +84,7 @@ def explain(case_or_plan: Any, device: Any = None) -> Explanation:
     --------
     >>> import atrous
     >>> [row["kernel"] for row in atrous.explain("n1c64h56w56_k64r1s1_f16", "sm_80").rows if row["chosen"]]
-    ['conv_pointwise']
+    ['conv_igemm_sm80']
     """
     if isinstance(case_or_plan, Plan):
         if device is None:
