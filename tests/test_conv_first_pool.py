@@ -93,6 +93,16 @@ def test_edges_between_red_zones_in_every_order(case, only):
     assert prover.ledger.runs >= 6
 
 
+@needs_simulator
+@pytest.mark.parametrize("case", ["c3h13w11_k24r3s3_pad1_f16_bias_relu+max_r3s3_pad1_stride2", "c5h9w12_k9r2s3_bf16+avg_r2s2"])
+def test_an_image_has_the_same_bits_alone_and_in_a_batch(case, only):
+    inputs = testing.random_inputs(parse(f"n5{case}"), 6)
+    together = fused(parse(f"n5{case}"), inputs, engine="simulated", kernel="conv_first_pool")
+    for image in range(5):
+        lone = {**inputs, "x": inputs["x"][image : image + 1].copy()}
+        same_bits(fused(parse(f"n1{case}"), lone, engine="simulated", kernel="conv_first_pool"), together[image : image + 1])
+
+
 DECLINED = {
     "n1c3h9w9_k8r3s3_f32+max_r2s2": "x is float32",
     "n1c3h9w9_k8r3s3_f16_outf32+max_r2s2": "gives float32",

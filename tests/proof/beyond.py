@@ -175,9 +175,9 @@ def constants(problem):
 
 
 def lone(kernel, problem):
-    """Return the kernel's launch, or where others have to finish what it leaves, a variant whose blocks write y themselves."""
-    chosen = kernel.launch(problem)
-    return next(launch for launch in (chosen, *kernel.variants(problem)) if not launch.after)
+    """Return the launch of the most blocks, so that each has the least to do, among those whose blocks write y themselves."""
+    whole = (launch for launch in (kernel.launch(problem), *kernel.variants(problem)) if not launch.after)
+    return max(whole, key=lambda launch: math.prod(launch.grid))
 
 
 def check(case, kernel, index=None):
