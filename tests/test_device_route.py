@@ -88,7 +88,7 @@ def test_a_plan_with_out_allocates_nothing_and_launches_once(cupy, launches):
     before, count = cupy.allocations, len(launches)
     assert made(arrays["x"], out=y) is y
     assert cupy.allocations == before and len(launches) == count + 1
-    assert made.engine == "compiled" and made.kernel == "conv_first" and made.workspace_bytes == 0
+    assert made.engine == "compiled" and made.kernel == "conv_igemm_sm80" and made.workspace_bytes == 0
 
 
 def test_operands_on_two_devices_are_refused(cupy, launches):
