@@ -73,6 +73,7 @@ __global__ void __launch_bounds__(Tile::kThreads, kFirstBlocks<Mma, Tile>)
   const int column_tiles = ceil_divide(conv.k, Tile::kColumns);
   const int first_column = blockIdx.x % column_tiles * Tile::kColumns;
   const unsigned together = gridDim.x / column_tiles;  // patches that are under way
+  clear_halo<Tile::kThreads>(a.first, shared.halo);
 #pragma unroll 1
   for (unsigned index = blockIdx.x / column_tiles; index < a.first.patches; index += together) {
     if (index >= together) prims::sync_block();  // the tile is pooled, the slots are read
