@@ -6,16 +6,18 @@ import json
 import re
 import shlex
 import sys
+from collections import Counter
 
 import fake_cupy
 import numpy as np
 import pytest
 from test_cli import on_terminal
 
-from atrous import EngineUnavailable, ProblemError, config, engines, testing, verify
+from atrous import EngineUnavailable, ProblemError, choose, config, engines, sampling, testing, verify
 from atrous.cli import main
 from atrous.engines import simulated
 from atrous.errors import CudaError
+from atrous.kernels import ORDER, for_operation, operation_of
 from atrous.ledger import Ledger, append
 from atrous.problem import parse
 from atrous.redzones import RED, Guarded, Host
@@ -153,6 +155,27 @@ def test_an_integer_left_unwritten_is_seen():
     """An output of -1 everywhere must not look written: the poison of integers is no extreme."""
     assert not (Guarded(Host(), (64,), "int8").view() == np.array([-1, 0, 1, 127, -128])[:, None]).any()
     assert np.isnan(Guarded(Host(), (64,), "bfloat16").view().astype(np.float32)).all()
+
+
+def test_every_kernel_takes_its_share_of_what_is_drawn():
+    device, draws = choose.device_named("simulated"), 5000
+    taken = Counter(kernel.name for seed in range(draws) for problem in [sampling.any_problem(seed)] for kernel in takers(problem, device))
+    # 40,000 problems then give each a thousand schedules, which the scoreboard's floor asks for
+    assert set(taken) == {kernel.name for kernel in ORDER} and min(taken.values()) >= draws / 80, taken
+
+
+def takers(problem, device):
+    """Return the kernels that do not decline a problem."""
+    return [kernel for kernel in for_operation(operation_of(problem)) if kernel.declines(problem, device) is None]
+
+
+@pytest.mark.parametrize("case", ["n1c3h9w9_k8r3s3_f16+max_r2s2_stride2", "n1c8h9w9_k8r3s3_f16+max_r2s2_stride2"])
+def test_a_kernel_is_proved_where_another_would_be_chosen(case):
+    problem = parse(case)
+    prover = Prover("simulated")
+    assert [kernel.name for kernel in takers(problem, prover.device)] == list(dict.fromkeys(one.kernel for one in prover.candidates(problem, 0)))
+    for name in {one.kernel for one in prover.candidates(problem, 0)}:
+        assert {one.kernel for one in Prover("simulated", kernel=name).candidates(problem, 0)} == {name}
 
 
 def test_operands_lie_where_vectors_and_scalars_are_both_tried():

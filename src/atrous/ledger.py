@@ -28,7 +28,7 @@ class Ledger:
     exact_instances: Counter[str] = field(default_factory=Counter)  # of them, those on whole numbers
     dtypes: Counter[str] = field(default_factory=Counter)
     orders: Counter[str] = field(default_factory=Counter)  # by the schedule's word and its landing word
-    schedules: dict[str, set[str]] = field(default_factory=dict)  # kernel -> the different schedules it ran in
+    schedules: dict[str, set[str]] = field(default_factory=dict)  # kernel, helpers too -> the different schedules it ran in
     instance_schedules: dict[str, set[str]] = field(default_factory=dict)  # instantiation -> those that it ran in
     worst_ratio: float = 0.0  # largest error in units of the bound
     worst_case: str = ""
@@ -46,6 +46,7 @@ class Ledger:
             self.exact_instances[name] += whole
             if schedule is not None:
                 self.instance_schedules.setdefault(name, set()).add(schedule)
+                self.schedules.setdefault(name.partition("<")[0], set()).add(schedule)
 
     def add(self, other: Ledger) -> None:
         """Add the counts of another ledger."""

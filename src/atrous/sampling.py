@@ -15,6 +15,9 @@ ACTIVATIONS: tuple[Any, ...] = (
     "relu", "relu6", ("leaky_relu", 0.25), "leaky_relu", "silu", "gelu", "gelu_tanh", "hardswish", "sigmoid", "tanh", ("clip", -2, 3.5),
 )  # fmt: skip
 
+#: of convolutions, the more frequent ones twice
+DTYPES = ("float32", "float32", "float16", "float16", "bfloat16", "float64", "int8", "uint8")
+SHORT_FLOATS = ("float16", "bfloat16")
 #: part of the convolutions whose channels fill tensor cores
 WIDE = 0.3
 #: every so manieth of all problems is a pooling of a convolution; prime to what else a seed decides by its remainder
@@ -57,13 +60,14 @@ def any_problem(seed: int) -> Conv2dProblem | Pool2dProblem | ConvPool2dProblem:
 def random_pair(seed: int) -> ConvPool2dProblem:
     """Return a small valid pooling of a convolution, the same for the same seed.
 
-    Six in ten convolutions fill tensor cores. Two in three windows are of the usual kinds: 2x2 with stride 2 and 3x3 with
-    stride 2, with and without padding; the rest is drawn as other poolings are.
+    Of the convolutions one in four is a first layer, of few or odd channels, and eight in ten of the others have channels in
+    whole vectors; most elements have 16 bits, which are what one kernel pools. Two in three windows are of the usual kinds:
+    2x2 with stride 2 and 3x3 with stride 2, with and without padding; the rest is drawn as other poolings are.
     """
     random = np.random.default_rng([seed, 100])
     while True:
         try:
-            conv = _convolution(random, 0.6)
+            conv = _first_layer(random) if random.random() < 0.25 else _convolution(random, 0.8, DTYPES + 3 * SHORT_FLOATS)
             kind = _pick(random, ("max", "max", "avg"))
             words = _window(random)
             if random.random() < 0.67:
@@ -99,22 +103,33 @@ def _window(random: Any) -> dict[str, Any]:
     return {"window": window, "dilation": dilation, "stride": _pair(random, 1, 3), "padding": _padding(random, window, dilation, -2)}
 
 
-def _convolution(random: Any, wide_part: float = WIDE) -> Conv2dProblem:
+def _convolution(random: Any, wide_part: float = WIDE, dtypes: tuple[str, ...] = DTYPES) -> Conv2dProblem:
     pointwise = bool(random.random() < 0.2)
     form: dict[str, Any] = {"window": (1, 1), "dilation": (1, 1), "stride": 1, "padding": "valid"} if pointwise else _window(random)
-    dtype = _pick(random, ("float32", "float32", "float16", "float16", "bfloat16", "float64", "int8", "uint8"))
+    dtype = _pick(random, dtypes)
     wide = bool(random.random() < wide_part)
-    n, h, w, groups, inputs, outputs = _wide_sizes(random, pointwise, dtype) if wide else _small_sizes(random, pointwise)
+    problem = _convolution_of(random, dtype, form, *(_wide_sizes(random, pointwise, dtype) if wide else _small_sizes(random, pointwise)))
+    return problem if problem.flops <= MOST_FLOPS else _convolution(random, wide_part, dtypes)
+
+
+def _first_layer(random: Any) -> Conv2dProblem:
+    """Return a convolution of 16-bit elements in few or odd channels, over more pixels than most have."""
+    dtype = _pick(random, SHORT_FLOATS)
+    n, (h, w) = int(random.integers(1, 3)), _pair(random, 6, 21)
+    problem = _convolution_of(random, dtype, _window(random), n, h, w, 1, _pick(random, (1, 2, 3, 3, 3, 4, 5, 7, 9, 20)), _pick(random, (8, 16, 33, 66)))
+    return problem if problem.flops <= MOST_FLOPS else _first_layer(random)
+
+
+def _convolution_of(random: Any, dtype: str, form: dict[str, Any], n: int, h: int, w: int, groups: int, inputs: int, outputs: int) -> Conv2dProblem:
     layout = _pick(random, ("NHWC", "NHWC", "NCHW"))
     order = "".join(random.permutation(list("KRSC"))) if random.random() < 0.25 else {"NHWC": "KRSC", "NCHW": "KCRS"}[layout]
     x = {"N": n, "H": h, "W": w, "C": groups * inputs}
     weight = {"K": groups * outputs, "R": form["window"][0], "S": form["window"][1], "C": inputs}
-    problem = Conv2dProblem.make(
+    return Conv2dProblem.make(
         tuple(x[letter] for letter in layout), tuple(weight[letter] for letter in order), dtype=dtype, stride=form["stride"],
         padding=form["padding"], dilation=form["dilation"], groups=groups, layout=layout, weight_layout=order,
         padding_mode="zeros" if random.random() < 0.6 else _pick(random, PADDING_MODES[1:]), **_epilogue(random, dtype),
     )  # fmt: skip
-    return problem if problem.flops <= MOST_FLOPS else _convolution(random, wide_part)
 
 
 def _small_sizes(random: Any, pointwise: bool) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ from .engines import arrays, compiled, runtime, simulated
 from .errors import CudaError, EngineUnavailable, ProblemError, UnsupportedProblem, sentence, shown
 from .interop import numpy_dtype
 from .kernels import ORDER, for_operation, operation_of
-from .kernels.base import Device, alignment_of, default_strides
+from .kernels.base import Device, Kernel, alignment_of, default_strides
 from .kernels.in_two import THEN
 from .launch import Launch
 from .ledger import Ledger
@@ -193,12 +193,7 @@ class Prover:
             raise ProblemError(sentence("verify", f"{problem} has an output without elements", "something to compare", "take another case"))
         if self.engine == "arrays":
             return [Candidate("arrays", None, True)]
-        if self._kernel is not None:
-            takers = [choose.choose(problem, self.device, self._kernel)]
-        else:
-            names = {answer.kernel for answer in choose.options(problem, self.device) if answer.reason is None}
-            # a pooled convolution that no one kernel takes runs as its two, of which each is proved alone
-            takers = [kernel for kernel in ORDER if kernel.name in names] or ([choose.choose(problem, self.device)] if names else [])
+        takers = self._takers(problem)
         strides = default_strides(problem)
         if shift_of(seed):
             aligned = alignment_of(RED, numpy_dtype(problem.dtype).itemsize)
@@ -211,6 +206,13 @@ class Prover:
             return found
         exactly = [candidate for candidate in found if candidate.instance == self._instance]
         return exactly or [candidate for candidate in found if candidate.launch and self._instance in candidate.launch.names]
+
+    def _takers(self, problem: Problem) -> list[Kernel]:
+        """Return the kernels to prove on a problem: all that take it, whichever a call would choose."""
+        found = [kernel for kernel in for_operation(operation_of(problem)) if self._kernel in (None, kernel.name)]
+        found = [kernel for kernel in found if kernel.declines(problem, self.device) is None]
+        # a pooled convolution that no one kernel takes runs as its two, of which each is proved alone
+        return found or [choose.choose(problem, self.device, self._kernel)]
 
     def _is_asked(self) -> bool:
         return not (self._index is None and self._instance is None and self._wanted is None)
@@ -233,9 +235,8 @@ class Prover:
         followed = canonical_schedule(trial.schedule) if trial.schedule else None
         ledger.count(launch.names if launch else ("arrays",), trial.data == "whole", followed)
         ledger.dtypes[trial.problem.dtype] += 1
-        if trial.schedule is not None and followed is not None:
+        if trial.schedule is not None:
             ledger.orders[f"{trial.schedule[0]}, {trial.schedule[2]}"] += 1
-            ledger.schedules.setdefault(trial.kernel, set()).add(followed)
         # a bound of whole numbers is met or not; only how near floats come to theirs says something
         if ratio > ledger.worst_ratio and trial.problem.out_dtype in FLOAT_DTYPES:
             ledger.worst_ratio, ledger.worst_case = ratio, trial.command()

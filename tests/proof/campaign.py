@@ -27,7 +27,7 @@ LAST_LINES = 40
 
 def work(arguments: argparse.Namespace) -> int:
     """Draw problems until so many were exact, then until every instance has run often enough; write what was counted."""
-    from atrous.verify import MOST_FAILURES, Prover, any_problem, every_instance
+    from atrous.verify import MOST_FAILURES, Prover, every_instance
 
     prover = Prover("simulated")
     ledger = prover.ledger
@@ -43,8 +43,7 @@ def work(arguments: argparse.Namespace) -> int:
 
         drawn = next_seed()
         while ledger.exact_problems < arguments.problems and len(ledger.failures) < MOST_FAILURES:
-            seed = next(drawn)
-            prover.prove(any_problem(seed), seed)
+            prover.prove_drawn(next(drawn))
         random_problems = ledger.exact_problems
         limited = (seed for _, seed in zip(range(DRAWS), drawn))
         missing = prover.reach(every_instance(), arguments.at_least, limited)
