@@ -27,23 +27,25 @@ README = ROOT / "README.md"
 BEGIN, END = "<!-- proof:begin -->", "<!-- proof:end -->"
 COUNTED_TESTS = ("test_bad_calls.py", "test_beyond_2e31.py", "test_batch_invariance.py", "test_conformance.py")
 
+#: variant of the simulator -> problems with one right answer; whatever their number, every instance runs at least 20 times
+PROBLEMS = {"plain": 40_000, "sanitized": 5_000, "race": 5_000}
+QUICK_PROBLEMS = {"plain": 10_000, "sanitized": 250, "race": 250}
+
 
 def tools(quick: bool, jobs: int) -> dict[str, list[str]]:
     """Return tool -> its command; each writes its figures to the file that is appended to the command."""
     python = sys.executable
 
-    def campaign(variant: str, problems: int) -> list[str]:
-        count = str(problems // 20 if quick else problems)
+    def campaign(variant: str) -> list[str]:
+        count = str((QUICK_PROBLEMS if quick else PROBLEMS)[variant])
         return [python, str(PROOF / "campaign.py"), "--variant", variant, "--problems", count, "--jobs", str(jobs), "--json"]
 
     pytest = [python, "-m", "pytest", "-q", "-n", str(jobs), *(str(ROOT / "tests" / name) for name in COUNTED_TESTS), "--figures"]
     found = {
-        "plain": campaign("plain", 40_000),
-        "sanitized": campaign("sanitized", 5_000),
-        "race": campaign("race", 5_000),
+        **{variant: campaign(variant) for variant in PROBLEMS},
         "probes": [python, str(PROOF / "probe_runs.py"), "--json"],
         "coverage": [python, str(PROOF / "coverage.py"), "--jobs", str(jobs), "--json"],
-        "mutants": [python, str(PROOF / "mutants.py"), *(["--committed"] if quick else ["--sample", "20"]), "--jobs", str(jobs), "--json"],
+        "mutants": [python, str(PROOF / "mutants.py"), *(["--committed"] if quick else ["--sample", "10"]), "--jobs", str(jobs), "--json"],
         "faults": [python, str(PROOF / "faults.py"), "--problems", "4" if quick else "16", "--json"],
         "static": [python, str(PROOF / "static_gate.py"), "--json"],
         "counted tests": pytest,
@@ -147,7 +149,7 @@ def written(text: str, figures: dict[str, Any], floors: dict[str, float]) -> str
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, compare with the floors; with --write also keep the figures and put them into the README."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a twentieth of the problems, no coverage, no bugs planted anew; with floors of its own")
+    parser.add_argument("--quick", action="store_true", help="fewer problems, no coverage, no bugs planted anew; with floors of its own")
     parser.add_argument("--write", action="store_true", help="keep a full run's figures, and put the table between the markers of README.md")
     parser.add_argument("--last", action="store_true", help="measure nothing: take what the tools wrote last in this tree")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time (default 2)")

@@ -11,7 +11,6 @@ import pytest
 
 from atrous import choose, kernels
 from atrous.engines import simulated
-from atrous.kernels import conv_igemm_sm80
 from atrous.kernels.base import DEVICES
 from atrous.problem import Conv2dProblem, parse
 
@@ -22,22 +21,6 @@ ARCHITECTURES = ("sm_80", "sm_86", "sm_89", "sm_90", "sm_120")
 BATCHES = (1, 32, 256)
 #: what multiplies on tensor cores
 FAMILY = ("conv_igemm_sm80", "conv_first")
-#: the first layer of a network has 3 channels, which conv_igemm_sm80 pads to a vector of 8: these architectures do 2 products of
-#: tensor cores for one of the ordinary units, so that it loses there
-FEW_CHANNELS = 4
-HALF_RATE = ("sm_89", "sm_120")
-
-
-@pytest.fixture(autouse=True)
-def offered(monkeypatch):
-    """Ask as if conv_igemm_sm80 were offered, also while it is built and proved and not yet in ORDER."""
-    if conv_igemm_sm80.KERNEL not in kernels.ORDER:
-        monkeypatch.setattr(kernels, "ORDER", (conv_igemm_sm80.KERNEL, *kernels.ORDER))
-
-
-def is_left_to_conv_first(problem, architecture):
-    """Return whether a layer waits for conv_first, where that is not offered."""
-    return kernels.named("conv_first") is None and problem.c <= FEW_CHANNELS and architecture in HALF_RATE
 
 
 def layers(network):
@@ -72,9 +55,6 @@ def test_every_dense_layer_of_16_bits_runs_on_tensor_cores(network, architecture
         for problem in variants(layer):
             told = choose.explain_problem(problem, device)
             row = next(row for row in told.rows if row["chosen"])
-            if is_left_to_conv_first(problem, architecture) and row["kernel"] == "conv_direct":
-                tiles["conv_direct, until conv_first is offered"] += 1
-                continue
             assert row["kernel"] in FAMILY, f"{architecture} {name} {problem}\n{told}"
             assert row["launch"].name in instances(row["kernel"]), row["launch"].name
             others = [other for other in told.rows if other is not row and other["microseconds"] is not None]
@@ -102,7 +82,7 @@ def test_no_tensor_cores_no_tensor_core_kernel(architecture):
     for name, layer in layers("resnet50"):
         for problem in variants(layer):
             answers = {answer.kernel: answer.reason for answer in choose.options(problem, device)}
-            assert all("lacks mma.sync" in answers[kernel] for kernel in FAMILY if kernel in answers), (name, answers)
+            assert all("lacks mma.sync" in answers[kernel] for kernel in FAMILY), (name, answers)
             assert choose.choose(problem, device).name not in FAMILY
 
 
@@ -111,8 +91,7 @@ def test_tiles_are_those_of_the_simulators_table():
         pytest.skip(str(simulated.available()))
     built = set(simulated._kernel_names())
     for name in FAMILY:
-        if kernels.named(name) is not None:
-            assert instances(name) <= built, sorted(instances(name) - built)
+        assert instances(name) <= built, sorted(instances(name) - built)
 
 
 def kind_of(problem):
