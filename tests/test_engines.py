@@ -7,14 +7,19 @@ import importlib
 import importlib.util
 import random
 import struct
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent / "proof"))
+
+import runtime_names
+
 from atrous.engines import compiled, runtime, simulated
 from atrous.errors import CudaError, EngineUnavailable
-from atrous.kernels import HELPERS, ORDER, parameters
+from atrous.kernels import parameters
 from atrous.launch import Launch
 
 STRUCTS = (
@@ -41,7 +46,7 @@ ARGUMENTS = {
     "pack_weight": parameters.PackArguments,
     "pool": parameters.PoolArguments,
 }
-NAMES = {name: kernel.header for kernel in (*ORDER, *HELPERS) for name in kernel.instances()}
+NAMES = runtime_names.names()
 SAMPLED = sorted(random.Random(0).sample(sorted(NAMES), 12))
 
 
@@ -233,70 +238,13 @@ def test_the_target_of_the_runtime_compiler():
     assert runtime.target(123, (75, 80, 90, 120)) == "compute_120"
 
 
-class Nvrtc:
-    """The functions of `cupy.cuda.nvrtc` that the engine uses, on the library of the nvidia-cuda-nvrtc wheel."""
-
-    def __init__(self, library):
-        self.library = library
-
-    def _call(self, function, *arguments):
-        status = getattr(self.library, function)(*arguments)
-        if status:
-            raise RuntimeError(f"{function} gave {status}")
-
-    def _bytes(self, what, program):
-        size = ctypes.c_size_t()
-        self._call(f"nvrtcGet{what}Size", ctypes.c_void_p(program), ctypes.byref(size))
-        found = ctypes.create_string_buffer(size.value)
-        self._call(f"nvrtcGet{what}", ctypes.c_void_p(program), found)
-        return found.raw
-
-    def createProgram(self, source, name, headers, include_names):
-        program = ctypes.c_void_p()
-        self._call("nvrtcCreateProgram", ctypes.byref(program), source.encode(), name.encode(), 0, None, None)
-        return program.value
-
-    def addNameExpression(self, program, name):
-        self._call("nvrtcAddNameExpression", ctypes.c_void_p(program), name.encode())
-
-    def compileProgram(self, program, options):
-        words = (ctypes.c_char_p * len(options))(*(option.encode() for option in options))
-        self._call("nvrtcCompileProgram", ctypes.c_void_p(program), len(options), words)
-
-    def getCUBIN(self, program):
-        return self._bytes("CUBIN", program)
-
-    def getPTX(self, program):
-        return self._bytes("PTX", program)
-
-    def getProgramLog(self, program):
-        return self._bytes("ProgramLog", program).rstrip(b"\0").decode()
-
-    def getLoweredName(self, program, name):
-        lowered = ctypes.c_char_p()
-        self._call("nvrtcGetLoweredName", ctypes.c_void_p(program), name.encode(), ctypes.byref(lowered))
-        return lowered.value.decode()
-
-    def destroyProgram(self, program):
-        self._call("nvrtcDestroyProgram", ctypes.byref(ctypes.c_void_p(program)))
-
-
-def cuda_folders():
-    """Return the folders of the registry's CUDA 13 packages."""
-    found = importlib.util.find_spec("nvidia") and importlib.util.find_spec("nvidia.cu13")
-    return [Path(folder) for folder in found.submodule_search_locations] if found else []
-
-
 @pytest.fixture(scope="module")
 def nvrtc():
     """NVRTC and the folder of the CUDA headers."""
-    libraries = [path for folder in cuda_folders() for path in sorted(folder.glob("lib/libnvrtc*.so.*")) if ".alt." not in path.name]
-    headers = [folder / "include" for folder in cuda_folders() if (folder / "include" / "cuda_fp16.h").is_file()]
-    if not libraries or not headers:
+    found = runtime_names.compiler()
+    if found is None:
         pytest.skip("the packages nvidia-cuda-nvrtc and nvidia-cuda-runtime of the test extra are not installed")
-    # libnvrtc-builtins sorts first: libnvrtc looks for it among what is loaded
-    loaded = [ctypes.CDLL(str(path)) for path in libraries]
-    return Nvrtc(loaded[-1]), headers[0]
+    return found
 
 
 def test_the_headers_ship_with_the_package():

@@ -40,6 +40,7 @@ FIGURES = (
     Figure("batch_invariant", "batch sizes, 1 to 64 for every operation, in which each image has the bits that it has alone", '"not guaranteed"'),
     Figure("static_rows", "kernels x architectures whose registers and instructions are as committed", "nobody"),
     Figure("static_spills", "of them with spills or local arrays", "", falls=True),
+    Figure("runtime_names", "instances that NVRTC compiles under the name that a launch carries", "nobody"),
     Figure("conformance_outputs", "outputs of primitives recorded on a GPU, replayed on the simulator", "nobody"),
     Figure("", "random problems on a GPU, accumulated", "oneDNN conv 454,000, pool 31,000"),
     Figure("", "run-to-run bits on 8 busy streams, 1,000 runs", "oneDNN 2 runs"),
