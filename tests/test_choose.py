@@ -104,6 +104,9 @@ def test_the_floor_is_that_of_the_units_that_could_do_it(case, rate, units):
 
 
 def test_every_kernel_accounts_for_its_estimate():
-    for case in (LAYER, "n1c64h56w56_k64r1s1_f32", "n1c64h56w56_max_r3s3_f16", "n1c64h56w56_k64r3s3_g64_f16", "n1c3h56w56_k64r3s3_f16"):
+    cases = (LAYER, "n1c64h56w56_k64r1s1_f32", "n1c64h56w56_max_r3s3_f16", "n1c64h56w56_k64r3s3_g64_f16", "n1c3h56w56_k64r3s3_f16")
+    for case in (*cases, "n0c3h56w56_k64r3s3_f16", "n1c3h56w56_k0r3s3_f16"):
         for row in choose.explain_case(case).rows[:-1]:
             assert row["reason"] or len(row["account"].split()) > 2, row
+    account = {row["kernel"]: row.get("account") for row in choose.explain_case("n8c3h224w224_k64r7s7_pad3_stride2_f16").rows}["conv_first"]
+    assert account.startswith("tensor cores (312 TFLOP/s) with Tile128x64, ") and "patches of" in account and ", bound by " in account

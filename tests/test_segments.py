@@ -12,9 +12,10 @@ from simulator_runs import SCHEDULES
 from atrous import testing
 from atrous.engines import simulated
 from atrous.kernels.base import DEVICES
-from atrous.kernels.conv_igemm_sm80 import KERNEL, LOADERS, MOST_WORKSPACE, POLICIES, splits
+from atrous.kernels.conv_igemm_sm80 import KERNEL, LOADERS, MOST_WORKSPACE, splits
 from atrous.kernels.finish_splits import PARTIAL_SUMS
 from atrous.kernels.gemm_cost import SEGMENT_TILES, TILES, segments_of
+from atrous.kernels.mma_types import POLICIES
 from atrous.kernels.parameters import BYTES, GemmArguments
 from atrous.problem import parse
 from atrous.redzones import FLOAT_POISON, Guarded, memory_for

@@ -206,19 +206,13 @@ def _between(problem: ConvPool2dProblem, best: Choice | None) -> str:
     return f"  fused: {what} are neither written nor read again"
 
 
-def account_of(kernel: Kernel, problem: Problem, device: Device) -> str:
-    """Return what a kernel's estimate rests on, in words: its units and their rate, its tile, what bounds it."""
-    account = getattr(kernel, "account", None)
-    return str(account(problem, device)) if account else "units that it does not name"
-
-
 def _row(problem: Problem, device: Device, answer: Choice, best: Choice | None, strides: Strides | None) -> dict[str, Any]:
     """Return what `.rows` says of one kernel."""
     found: dict[str, Any] = dict(kernel=answer.kernel, chosen=answer is best, reason=answer.reason, microseconds=None, launch=None)
     if answer.reason is None:
         kernel = _named(answer.kernel)
         found["launch"] = kernel.launch(problem, strides, device) if math.prod(problem.y_shape) else None
-        found |= dict(microseconds=answer.seconds * 1e6, ranked_microseconds=answer.ranked_seconds * 1e6, account=account_of(kernel, problem, device))
+        found |= dict(microseconds=answer.seconds * 1e6, ranked_microseconds=answer.ranked_seconds * 1e6, account=kernel.account(problem, device))
     return found
 
 

@@ -12,7 +12,8 @@ from ..launch import Launch
 Quad = tuple[int, int, int, int]
 GRID_LIMIT = 2**31 - 1  # blocks along x; y and z stop at 65,535, so every kernel here counts along x alone
 INT32_ELEMENTS = 2**31 - 1
-MOST_ALIGNMENT = 16  # bytes: of the widest load
+PIECE = 16  # bytes: of the widest load, and of the copies that tensor cores are fed by
+MOST_ALIGNMENT = PIECE
 
 
 @dataclass(frozen=True)
@@ -181,6 +182,9 @@ class Kernel(Protocol):
 
     def seconds(self, problem: Any, device: Device) -> float:
         """Return the estimated time on the device."""
+
+    def account(self, problem: Any, device: Device) -> str:
+        """Return what the estimate rests on, in words: the units and their rate, the tile, what bounds it."""
 
     def instances(self) -> Iterator[str]:
         """Yield every name in the sequences that `variants` can yield: these are what csrc/instances builds."""

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
 from ..arguments import INPUT_DTYPES, LAYOUTS
 from ..launch import Launch
 from .base import GRID_LIMIT, INT32_ELEMENTS, Device, Kernel, Strides, default_strides, index_widths
-from .gemm_cost import estimates_of, in_waves
-from .parameters import BYTES, CPP_TYPES, ConvArguments, conv_arguments, pointer_names
+from .gemm_cost import estimates_of, in_waves, moved_bytes
+from .parameters import CPP_TYPES, ConvArguments, conv_arguments, pointer_names
 
 THREADS = 256
 #: tile -> (output pixels, output channels) of a block, as in tile.cuh
@@ -60,9 +59,7 @@ def ordinary_seconds(problem: Any, device: Device, count: int, tile: str, effici
     flops = 2 * pixels * columns * problem.r * problem.s * (problem.c // problem.groups)
     unit = flops / (device.flops * RATES.get(problem.dtype, 1.0) * efficiency / device.multiprocessors)
     arithmetic = in_waves(count, RESIDENT_BLOCKS, device, unit, STEPS_OF_LATENCY * steps * guess.step_seconds)
-    moved = (math.prod(problem.x_shape) + math.prod(problem.weight_shape)) * BYTES[problem.dtype]
-    moved += math.prod(problem.y_shape) * BYTES[problem.out_dtype] * (1 + problem.residual)
-    return max(arithmetic, moved / (0.7 * device.bandwidth)) + guess.ramp_seconds + LAUNCH_SECONDS
+    return max(arithmetic, moved_bytes(problem) / (0.7 * device.bandwidth)) + guess.ramp_seconds + LAUNCH_SECONDS
 
 
 def steps_of(problem: Any) -> int:
@@ -87,6 +84,24 @@ def largest_sum(problem: Any) -> int:
     lowest, highest = INTEGER_RANGES[problem.dtype]
     x_most = max(highest - problem.zero_point, problem.zero_point - lowest)
     return problem.r * problem.s * (problem.c // problem.groups) * x_most * max(-lowest, highest)
+
+
+def sum_declines(problem: Any) -> str | None:
+    """Return why int32 does not hold every sum of integers, or None."""
+    if (most := largest_sum(problem)) <= INT32_ELEMENTS:
+        return None
+    gemm_k = problem.r * problem.s * (problem.c // problem.groups)
+    return f"a sum of {gemm_k} products of {problem.dtype} can reach {most}, and it adds them in int32"
+
+
+def int32_declines(problem: Any) -> str | None:
+    """Return why int32 does not hold every sum of integers, or every cell of an axis with its padding, or None."""
+    if reason := sum_declines(problem):
+        return reason
+    top, bottom, left, right = problem.pads
+    if max(problem.h + max(0, top) + max(0, bottom), problem.w + max(0, left) + max(0, right)) > INT32_ELEMENTS:
+        return f"H = {problem.h} and W = {problem.w} with padding {problem.pads} pass 2^31 - 1, and it counts cells of an axis in 32 bits"
+    return None
 
 
 def conv_launch(kernel: Kernel, problem: Any, strides: Strides, count: int, index: str, *tile: str) -> Launch:
@@ -115,11 +130,8 @@ class ConvDirect:
         gemm_k = problem.r * problem.s * (problem.c // problem.groups)
         if max(gemm_k, problem.k) >= SIZE_LIMIT:
             return f"R * S * C/G is {gemm_k} and K is {problem.k}, and it counts them in 32 bits"
-        if (most := largest_sum(problem)) > INT32_ELEMENTS:
-            return f"a sum of {gemm_k} products of {problem.dtype} can reach {most}, and it adds them in int32"
-        top, bottom, left, right = problem.pads
-        if max(problem.h + max(0, top) + max(0, bottom), problem.w + max(0, left) + max(0, right)) > INT32_ELEMENTS:
-            return f"H = {problem.h} and W = {problem.w} with padding {problem.pads} pass 2^31 - 1, and it counts cells of an axis in 32 bits"
+        if reason := int32_declines(problem):
+            return reason
         if blocks(problem) > GRID_LIMIT:
             return f"{blocks(problem)} blocks are more than a grid's {GRID_LIMIT}"
         return None

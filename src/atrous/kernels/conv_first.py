@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..launch import Launch
-from .base import DEVICES, GRID_LIMIT, INT32_ELEMENTS, Device, Strides, default_strides
-from .conv_direct import largest_sum
+from .base import DEVICES, GRID_LIMIT, INT32_ELEMENTS, PIECE, Device, Strides, default_strides
+from .conv_direct import SIZE_LIMIT, sum_declines
 from .first_patch import (
     MOST_COLUMNS,
     MOST_HALO_BYTES,
-    PIECE,
     STAGING_THREADS,
     Halo,
     begins_within_words,
@@ -26,7 +24,8 @@ from .first_patch import (
     staging_loads,
     steps,
 )
-from .gemm_cost import STEP_BYTES, Tile, estimates_of, rate_of
+from .gemm_cost import STEP_BYTES, Tile, estimates_of, moved_bytes
+from .mma_types import EVERY_POLICY, mma_declines, planes_of, policy_of, products_of, rate_of, units_of
 from .packing import PackedRows, needs_packing, pack_launch, packed_rows
 from .parameters import BYTES, ConvArguments, FirstArguments, PatchArguments, conv_arguments, pointer_names
 
@@ -36,8 +35,6 @@ TILES = {"Tile128x64": Tile(128, 64, 64, 32), "Tile64x64": Tile(64, 64, 32, 32),
 BLOCKS = {"Tile128x64": 3, "Tile64x64": 4, "Tile128x32": 4}
 #: and of integers, which finish in float64
 INTEGER_BLOCKS = 3
-#: dtype -> the arithmetic of mma_types.cuh
-POLICIES = {"float16": "Float16Mma", "bfloat16": "Bfloat16Mma", "int8": "Int8Mma", "uint8": "Uint8Mma"}
 #: weights that stay in shared memory while a block goes from patch to patch; more go round in 4 steps
 RESIDENT_BYTES = 32 * 1024
 RING = 4
@@ -46,24 +43,10 @@ WARP_STAGE_BYTES = 4 * (512 + 4 * 32)
 PLACE_BYTES = 16  # of a pixel
 #: up to so many channels it takes whatever they fill
 FEW_CHANNELS = 4
-#: of float32 by three products: with fewer the split costs more than what sequential float32 rounds (docs/float32.md)
-LEAST_GEMM_K = 96
-SIZE_LIMIT = 2**31 - 64
-AXIS_LIMIT = 2**31 - 1
 #: what a patch takes a block beside its steps, from its first load to its last store: nothing of it overlaps within the block
 PATCH_SECONDS = 2.5e-6
 #: instructions for each cell that is staged, of which a multiprocessor starts 4 a clock
 STAGING_INSTRUCTIONS = 16
-
-
-def policy_of(problem: Any) -> str:
-    """Return the name of the arithmetic in mma_types.cuh."""
-    return POLICIES.get(problem.dtype) or ("Tf32Mma" if problem.precision == "tf32" else "Tf32x3Mma")
-
-
-def planes_of(problem: Any) -> int:
-    """Return the planes of weights: 2 for float32 that is not to lose bits."""
-    return 2 if policy_of(problem) == "Tf32x3Mma" else 1
 
 
 def tiles_of(problem: Any) -> tuple[str, ...]:
@@ -104,10 +87,21 @@ class FirstPlan:
 
     def together(self, device: Device) -> int:
         """Return the patches that are under way at a time: with weights that stay, no more blocks than the device holds."""
-        if not self.is_resident:
+        if not self.is_resident or not self.patches:
             return self.patches
-        most = max(1, self.resident * device.multiprocessors // self.column_tiles)
+        most = max(1, self.resident * device.multiprocessors // max(1, self.column_tiles))
         return -(-self.patches // -(-self.patches // most))  # equally many patches for each block, but for the last
+
+
+def distinct_plans(plans: Callable[[Device], list[FirstPlan]]) -> Iterator[tuple[FirstPlan, int]]:
+    """Yield every tile with each number of patches under way that some device is given, and with all of them."""
+    found: dict[tuple[str, int], FirstPlan] = {}
+    for device in DEVICES.values():
+        for plan in plans(device):
+            for together in (plan.together(device), plan.patches):
+                found.setdefault((plan.tile, together), plan)
+    for (_, together), plan in found.items():
+        yield plan, together
 
 
 def most_blocks(problem: Any) -> int:
@@ -162,15 +156,8 @@ class ConvFirst:
 
     def declines(self, problem: Any, device: Device) -> str | None:
         """Return why this kernel does not take the convolution, or None."""
-        if problem.dtype not in (*POLICIES, "float32"):
-            return f"x is {problem.dtype}, and tensor cores take {', '.join((*POLICIES, 'float32'))} here"
-        if problem.precision == "strict":
-            return "the precision is 'strict', and tensor cores round float32 to tf32"
-        gemm_k = problem.r * problem.s * problem.c
-        if planes_of(problem) == 2 and gemm_k < LEAST_GEMM_K:
-            return f"gemm_k is {gemm_k}, and below {LEAST_GEMM_K} three products of tf32 lose more than sequential float32"
-        if getattr(device, rate_of(problem)) == 0:
-            return f"{device.name} lacks mma.sync, ldmatrix or cp.async"
+        if reason := mma_declines(problem, device):
+            return reason
         if problem.groups != 1:
             return f"there are {problem.groups} groups, and it takes 1"
         if problem.c > FEW_CHANNELS and problem.c * BYTES[problem.dtype] % PIECE == 0:
@@ -187,13 +174,13 @@ class ConvFirst:
         rows = rows_of(problem)
         if rows.row_elements >= SIZE_LIMIT or problem.k >= SIZE_LIMIT:
             return f"a packed row has {rows.row_elements} elements and K is {problem.k}, and it counts them in 32 bits"
-        if (most := largest_sum(problem)) > INT32_ELEMENTS:
-            return f"a sum of {problem.r * problem.s * problem.c} products of {problem.dtype} can reach {most}, and it adds them in int32"
+        if reason := sum_declines(problem):
+            return reason
         top, bottom, left, right = problem.pads
         # The last patch reaches beyond the image, by no more cells than a halo holds; and a batch of staged rows beyond the halo.
         beyond_h, beyond_w = MOST_HALO_BYTES + 8 * 4 * (dilation_h + 1), MOST_HALO_BYTES
         furthest = max(problem.h + max(0, top) + max(0, bottom) + beyond_h, problem.w + max(0, left) + max(0, right) + beyond_w)
-        if furthest > AXIS_LIMIT:
+        if furthest > INT32_ELEMENTS:
             return f"H = {problem.h} and W = {problem.w} with padding {problem.pads} and dilation {problem.dilation} pass 2^31 - 1 where a patch ends"
         # no tile has more blocks than one for each pixel and 32 columns
         if problem.n * problem.p * problem.q * -(-problem.k // 32) > GRID_LIMIT and (count := most_blocks(problem)) > GRID_LIMIT:
@@ -203,17 +190,12 @@ class ConvFirst:
     def launch(self, problem: Any, strides: Strides | None = None, device: Device | None = None) -> Launch:
         """Return the launch for operands of these strides (default: contiguous), with the tile of the least estimated time."""
         device = device or DEVICES["simulated"]
-        plan = min(self._plans(problem, device), key=lambda plan: self.seconds_of(problem, plan, device))
+        plan = self._pick(problem, device)[0]
         return self.launch_of(problem, strides, plan, plan.together(device))
 
     def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
         """Yield the launches of all tiles, with the blocks that each device is given and with one for each patch: all give the same bits."""
-        found: dict[tuple[str, int], FirstPlan] = {}
-        for device in DEVICES.values():
-            for plan in self._plans(problem, device):
-                for together in (plan.together(device), plan.patches):
-                    found.setdefault((plan.tile, together), plan)
-        for (_, together), plan in found.items():
+        for plan, together in distinct_plans(lambda device: self._plans(problem, device)):
             yield self.launch_of(problem, strides, plan, together)
 
     def _plans(self, problem: Any, device: Device) -> list[FirstPlan]:
@@ -240,13 +222,22 @@ class ConvFirst:
 
     def seconds(self, problem: Any, device: Device) -> float:
         """Return the estimated time of the best tile."""
-        return min(self.seconds_of(problem, plan, device) for plan in self._plans(problem, device))
+        return self._pick(problem, device)[1]
 
-    def seconds_of(self, problem: Any, plan: FirstPlan, device: Device, saved: int = 0) -> float:
-        """Return the estimated time of a plan that moves so many bytes less: its busiest unit, or memory, or the latency of patch after patch."""
+    def account(self, problem: Any, device: Device) -> str:
+        """Return what the estimate rests on, in words."""
+        plan, _, bound = self._pick(problem, device)
+        patches = f"{plan.patches} patches of {plan.rows} x {plan.columns}, {plan.together(device)} under way"
+        return f"{units_of(problem, device)} with {plan.tile}, {patches}, bound by {bound}"
+
+    def _pick(self, problem: Any, device: Device) -> tuple[FirstPlan, float, str]:
+        """Return the plan of the least estimated time, that time, and what bounds it."""
+        return min(((plan, *self.estimate(problem, plan, device)) for plan in self._plans(problem, device)), key=lambda found: found[1])
+
+    def estimate(self, problem: Any, plan: FirstPlan, device: Device, saved: int = 0) -> tuple[float, str]:
+        """Return the estimated time of a plan that moves so many bytes less, and what bounds it: a unit, memory, or the latency of patch after patch."""
         guess, shape, planes = estimates_of(device), plan.shape, planes_of(problem)
         depth, size = plan.steps * STEP_BYTES, BYTES[problem.dtype]
-        products = 3 if planes == 2 else 1
         halo = chunks(problem, plan.channels) * plan.halo.rows * plan.halo.columns * plan.channels
         words = 2 if begins_within_words(problem, plan.channels) else 1
         read = words * shape.pixels * depth * (shape.columns // shape.warp_columns)
@@ -254,24 +245,25 @@ class ConvFirst:
         passed_out = 2 * 4 * shape.pixels * shape.columns
         fetched = halo * size + (0 if plan.is_resident else planes * shape.columns * depth)
         cells = chunks(problem, plan.channels) * staging_loads(problem, plan.halo, plan.channels) * STAGING_THREADS
+        operations = 2 * shape.pixels * shape.columns * depth // size * products_of(planes)
         on_one = 1 / device.multiprocessors
-        units = (
-            2 * shape.pixels * shape.columns * depth // size * products / (guess.mma_share * getattr(device, rate_of(problem)) * on_one),
-            (read + passed_out + cells * 4) / (guess.shared_share * 128 * device.clock),
-            cells / 32 * STAGING_INSTRUCTIONS / (4 * device.clock),
-            fetched / (guess.l2_share * guess.elements_share * device.l2_bandwidth * on_one),
-        )
+        units = {
+            "tensor cores": operations / (guess.mma_share * getattr(device, rate_of(problem)) * on_one),
+            "shared memory": (read + passed_out + cells * 4) / (guess.shared_share * 128 * device.clock),
+            "staging": cells / 32 * STAGING_INSTRUCTIONS / (4 * device.clock),
+            "L2": fetched / (guess.l2_share * guess.elements_share * device.l2_bandwidth * on_one),
+        }
         tiles = -(-plan.patches * plan.column_tiles // device.multiprocessors)  # patches of the fullest multiprocessor
         turns = -(-tiles // plan.resident)
         latency = 0.0 if device.name == "simulated" else turns * (PATCH_SECONDS + plan.steps * guess.step_seconds * (0.3 if plan.is_resident else 1.0))
-        moved = (math.prod(problem.x_shape) + planes * math.prod(problem.weight_shape)) * size
-        moved += math.prod(problem.y_shape) * BYTES[problem.out_dtype] * (1 + problem.residual)
-        memory = (moved - saved) / (guess.memory_share * device.bandwidth)
-        return max(tiles * max(units), latency, memory) + guess.ramp_seconds + guess.launch_seconds
+        memory = (moved_bytes(problem, planes) - saved) / (guess.memory_share * device.bandwidth)
+        bounds = {word: tiles * seconds for word, seconds in units.items()} | {"latency": latency, "memory": memory}
+        bound = max(bounds, key=lambda word: bounds[word])
+        return bounds[bound] + guess.ramp_seconds + guess.launch_seconds, bound
 
     def instances(self) -> Iterator[str]:
         """Yield every name that `launch` can return."""
-        for policy in (*POLICIES.values(), "Tf32Mma", "Tf32x3Mma"):
+        for policy in EVERY_POLICY:
             for tile in tiles_for(policy):
                 yield f"{self.name}<{policy}, {tile}>"
 

@@ -10,14 +10,23 @@ from typing import Any
 from ..launch import Launch
 from .base import DEVICES, GRID_LIMIT, Device, Strides, default_strides
 from .conv_first import KERNEL as CONVOLUTION
-from .conv_first import TILES, FirstPlan, tiles_for
-from .conv_pool import POLICIES, patch_extent
+from .conv_first import TILES, FirstPlan, distinct_plans, tiles_for
 from .first_patch import HALO_BYTES, USUAL_PATCH, chunk_channels, halo_of
 from .gemm_cost import estimates_of
-from .in_two import between_bytes
-from .parameters import BYTES, FirstArguments, FirstPoolArguments, PatchArguments, PoolArguments, pool_arguments
-from .pool import EXTENT_LIMIT, TAPS_WORTH_SPLITTING
-from .pool import KERNEL as POOLING
+from .in_two import between_bytes, of_convolution
+from .mma_types import HALF_POLICIES, policy_of
+from .parameters import BYTES, FirstArguments, FirstPoolArguments, PatchArguments
+from .pooled_tile import (
+    account_of,
+    elements_decline,
+    parts_decline,
+    patch_arguments,
+    patch_extent,
+    pooling_arguments,
+    pooling_seconds,
+    tile_bytes,
+    window_cells,
+)
 
 
 @lru_cache(maxsize=4096)
@@ -42,29 +51,17 @@ def windows_of(problem: Any, tile: str) -> tuple[int, int] | None:
 
 def patch_of(problem: Any, tile: str) -> PatchArguments:
     """Return the patches of a tile."""
-    pool, windows = problem.pool, windows_of(problem, tile)
-    assert windows is not None
-    rows, columns = windows
-    return PatchArguments(
-        window_rows=rows,
-        window_columns=columns,
-        row_patches=-(-pool.p // rows),
-        column_patches=-(-pool.q // columns),
-        rows=patch_extent(rows, pool.r, pool.stride[0], pool.dilation[0]),
-        columns=patch_extent(columns, pool.s, pool.stride[1], pool.dilation[1]),
-        is_average=pool.kind == "avg",
-    )
+    return patch_arguments(problem.pool, windows_of(problem, tile))
 
 
 def plan_of(problem: Any, tile: str, device: Device) -> FirstPlan:
     """Return how a tile runs the convolution of a pair on a device, one patch of windows after the other."""
-    size = BYTES[problem.dtype]
-    return FirstPlan(problem.conv, tile, device, patch_of(problem, tile), TILES[tile].pixels * (TILES[tile].columns * size + 16))
+    return FirstPlan(problem.conv, tile, device, patch_of(problem, tile), tile_bytes(problem, TILES[tile]))
 
 
 def tiles_of(problem: Any) -> tuple[str, ...]:
     """Return the tiles that take at least one window."""
-    return tuple(tile for tile in tiles_for(POLICIES[problem.dtype]) if windows_of(problem, tile))
+    return tuple(tile for tile in tiles_for(policy_of(problem)) if windows_of(problem, tile))
 
 
 class ConvFirstPool:
@@ -78,23 +75,11 @@ class ConvFirstPool:
 
     def declines(self, problem: Any, device: Device) -> str | None:
         """Return why this kernel does not take both, or None."""
-        conv, pool = problem.conv, problem.pool
-        if conv.dtype not in POLICIES:
-            return f"x is {conv.dtype}, and it takes {', '.join(POLICIES)}"
-        if conv.out_dtype != conv.dtype:
-            return f"the convolution of {conv.dtype} gives {conv.out_dtype}, and it pools elements of x's dtype"
-        if pool.r * pool.s >= TAPS_WORTH_SPLITTING:
-            return f"the window has {pool.r * pool.s} taps, and from {TAPS_WORTH_SPLITTING} on a pooling adds them in another order"
-        for letter, size, pads in (("H", conv.h, conv.pads[:2]), ("W", conv.w, conv.pads[2:])):
-            if size + abs(pads[0]) + abs(pads[1]) >= EXTENT_LIMIT:
-                return f"{letter} = {size} with padding {pads} reaches 2^30, and it adds two coordinates in 32 bits"
-        for kernel, part in ((CONVOLUTION, conv), (POOLING, pool)):
-            if (reason := kernel.declines(part, device)) is not None:
-                return reason
+        if reason := elements_decline(problem) or parts_decline(problem, device, CONVOLUTION):
+            return reason
         tiles = tiles_of(problem)
         if not tiles:
-            cells = patch_extent(1, pool.r, 1, pool.dilation[0]) * patch_extent(1, pool.s, 1, pool.dilation[1])
-            return f"one window covers {cells} outputs, more than its tile computes or than its halo holds"
+            return f"one window covers {window_cells(problem.pool)} outputs, more than its tile computes or than its halo holds"
         plans = [plan_of(problem, tile, device) for tile in tiles]
         if (least := min(plan.shared_bytes for plan in plans)) > device.shared_per_block:
             return f"a block takes {least} bytes of shared memory, and {device.name} has {device.shared_per_block}"
@@ -110,12 +95,7 @@ class ConvFirstPool:
 
     def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
         """Yield the launches of all tiles, with the blocks that each device is given and with one for each patch: all give the same bits."""
-        found: dict[tuple[str, int], FirstPlan] = {}
-        for device in DEVICES.values():
-            for plan in self._plans(problem, device):
-                for together in (plan.together(device), plan.patches):
-                    found.setdefault((plan.tile, together), plan)
-        for (_, together), plan in found.items():
+        for plan, together in distinct_plans(lambda device: self._plans(problem, device)):
             yield self._launch(problem, strides, plan, together)
 
     def _plans(self, problem: Any, device: Device) -> list[FirstPlan]:
@@ -124,17 +104,11 @@ class ConvFirstPool:
 
     def _launch(self, problem: Any, strides: Strides | None, plan: FirstPlan, together: int) -> Launch:
         strides = strides or default_strides(problem)
-        of_conv = replace(strides, y=default_strides(problem.conv).y, index=(0, 0, 0, 0))
-        conv = CONVOLUTION.launch_of(problem.conv, of_conv, plan, together)
+        conv = CONVOLUTION.launch_of(problem.conv, of_convolution(problem, strides), plan, together)
         first = FirstArguments.from_buffer_copy(conv.parameters)
         first.conv.y_stride[:] = (0, 0, 0, 1)
-        pool = PoolArguments.from_buffer_copy(pool_arguments(problem.pool, Strides(x=(0, 0, 0, 0), y=strides.y), {}))
-        return replace(
-            conv,
-            name=f"{self.name}<{POLICIES[problem.dtype]}, {plan.tile}>",
-            header=self.header,
-            parameters=bytes(FirstPoolArguments(first=first, pool=pool, patch=patch_of(problem, plan.tile))),
-        )
+        arguments = FirstPoolArguments(first=first, pool=pooling_arguments(problem, strides), patch=patch_of(problem, plan.tile))
+        return replace(conv, name=f"{self.name}<{policy_of(problem)}, {plan.tile}>", header=self.header, parameters=bytes(arguments))
 
     def _pick(self, problem: Any, device: Device) -> tuple[float, FirstPlan]:
         """Return the least estimated time, and the plan of the tile that takes it."""
@@ -142,30 +116,25 @@ class ConvFirstPool:
         return min(found, key=lambda answer: answer[0])
 
     def _seconds(self, problem: Any, plan: FirstPlan, device: Device) -> float:
-        conv, pool, size = problem.conv, problem.pool, BYTES[problem.dtype]
-        guess, written = estimates_of(device), conv.n * conv.k * pool.p * pool.q * size
-        # The tile is written once, and every tap of every window read, through the ports of shared memory.
-        through = size * conv.k * (plan.patches * plan.shape.pixels + conv.n * pool.p * pool.q * pool.r * pool.s)
-        pooling = through / (guess.shared_share * 128 * device.clock * device.multiprocessors)
+        conv, pool, guess = problem.conv, problem.pool, estimates_of(device)
+        written = conv.n * conv.k * pool.p * pool.q * BYTES[problem.dtype]
+        pooling = pooling_seconds(problem, plan.patches * plan.shape.pixels, device)
         if conv.layout == "NCHW":  # a warp writes runs of 4 outputs, a quarter of the 32 bytes that L2 takes at a time
             pooling += 4 * written / (guess.l2_share * device.l2_bandwidth)
-        return CONVOLUTION.seconds_of(conv, plan, device, between_bytes(problem) - written) + pooling
+        return CONVOLUTION.estimate(conv, plan, device, between_bytes(problem) - written)[0] + pooling
 
     def seconds(self, problem: Any, device: Device) -> float:
         """Return the estimated time of the best tile."""
         return self._pick(problem, device)[0]
 
     def account(self, problem: Any, device: Device) -> str:
-        """Return what the estimate rests on: the tile, its windows, the outputs that it computes for those that there are."""
+        """Return what the estimate rests on, in words."""
         plan = self._pick(problem, device)[1]
-        patch, conv = patch_of(problem, plan.tile), problem.conv
-        share = plan.row_patches * plan.column_patches * plan.shape.pixels / (conv.p * conv.q)
-        windows = f"{patch.window_rows} x {patch.window_columns} windows a patch"
-        return f"tensor cores with {plan.tile}, {windows}, {share:.2f} times the convolution's outputs"
+        return account_of(problem, plan.tile, plan.shape.pixels, patch_of(problem, plan.tile), "patch")
 
     def instances(self) -> Iterator[str]:
         """Yield every name that `launch` can return."""
-        for policy in POLICIES.values():
+        for policy in HALF_POLICIES.values():
             for tile in tiles_for(policy):
                 yield f"{self.name}<{policy}, {tile}>"
 

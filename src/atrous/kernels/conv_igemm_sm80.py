@@ -8,44 +8,21 @@ from typing import Any
 
 from ..arguments import FLOAT_DTYPES
 from ..launch import Launch
-from .base import DEVICES, GRID_LIMIT, INT32_ELEMENTS, Device, Strides, default_strides
-from .conv_direct import SIZE_LIMIT, largest_sum
+from .base import DEVICES, GRID_LIMIT, PIECE, Device, Strides, default_strides
+from .conv_direct import SIZE_LIMIT, int32_declines
 from .finish_splits import KERNEL as FINISH
 from .finish_splits import PARTIAL_SUMS, finish_blocks, partial_bytes
-from .gemm_cost import EVERY_TILE, SEGMENT_TILES, STEP_BYTES, TILES, Pick, picks, planes_of, rate_of, segment_steps, segments_of, shape_of
+from .gemm_cost import EVERY_TILE, SEGMENT_TILES, STEP_BYTES, TILES, Pick, picks, segment_steps, segments_of, shape_of
+from .mma_types import EVERY_POLICY, HALF_POLICIES, mma_declines, planes_of, policy_of, units_of
 from .packing import ROW_LIMIT, needs_packing, pack_launch, packed_rows
 from .parameters import BYTES, GemmArguments, gemm_arguments, pointer_names
 
-PIECE = 16  # bytes that a thread copies at a time
 MOST_TAPS = 32  # rows, or columns, of a filter: bits of a mask
 MOST_COLUMNS = 2**31 - 128  # K: the last tile counts up to 127 columns past it in 32 bits
 #: bytes of partial sums that any convolution may take; one of a larger output, as many as that has
 MOST_WORKSPACE = 64 * 2**20
-#: dtype of x -> the arithmetic
-POLICIES = {"float16": "Float16Mma", "bfloat16": "Bfloat16Mma", "int8": "Int8Mma", "uint8": "Uint8Mma"}
-#: precision of float32 -> the arithmetic
-FLOAT32_POLICIES = {"float32": "Tf32x3Mma", "tf32": "Tf32Mma"}
-#: gemm_k from which on three products of tf32 are below sequential float32, in the bound and in the usual error (docs/float32.md)
-FLOAT32_GEMM_K = 96
 #: the first that serves is launched
 LOADERS = ("Pieces", "Elements")
-
-
-def policy_of(problem: Any) -> str:
-    """Return the name of the arithmetic in mma_types.cuh."""
-    return FLOAT32_POLICIES[problem.precision] if problem.dtype == "float32" else POLICIES[problem.dtype]
-
-
-def float32_declines(problem: Any) -> str | None:
-    """Return why no product of tf32 keeps what a float32 convolution promises, or None."""
-    if problem.dtype != "float32" or problem.precision == "tf32":
-        return None
-    if problem.precision == "strict":
-        return "precision is 'strict', which asks for float32 multiply-adds, and tensor cores multiply tf32"
-    gemm_k = problem.r * problem.s * (problem.c // problem.groups)
-    if gemm_k < FLOAT32_GEMM_K:
-        return f"R * S * C/G is {gemm_k}, and three products of tf32 stay below the error of sequential float32 from {FLOAT32_GEMM_K} on"
-    return None
 
 
 def tap_pieces(problem: Any) -> int:
@@ -89,11 +66,7 @@ class ConvIgemmSm80:
 
     def declines(self, problem: Any, device: Device) -> str | None:
         """Return why this kernel does not take the convolution, or None."""
-        if problem.dtype != "float32" and problem.dtype not in POLICIES:
-            return f"x is {problem.dtype}, and its tensor-core arithmetic takes {', '.join(POLICIES)} and float32"
-        if not getattr(device, rate_of(problem)):
-            return f"{device.name} lacks mma.sync, ldmatrix or cp.async, which came with sm_80"
-        if reason := float32_declines(problem):
+        if reason := mma_declines(problem, device):
             return reason
         if max(problem.r, problem.s) > MOST_TAPS:
             return f"the filter is {problem.r}x{problem.s}, and its masks have {MOST_TAPS} bits for rows and for columns"
@@ -102,11 +75,8 @@ class ConvIgemmSm80:
             return f"R * S * C/G is {gemm_k} and K is {problem.k}, and it counts them in 32 bits"
         if (elements := packed_rows(problem).row_elements) > ROW_LIMIT:
             return f"the weights of an output channel, every tap padded to 16 bytes, are {elements} elements, and it counts them in 32 bits"
-        if (most := largest_sum(problem)) > INT32_ELEMENTS:
-            return f"a sum of {gemm_k} products of {problem.dtype} can reach {most}, and it adds them in int32"
-        top, bottom, left, right = problem.pads
-        if max(problem.h + max(0, top) + max(0, bottom), problem.w + max(0, left) + max(0, right)) > INT32_ELEMENTS:
-            return f"H = {problem.h} and W = {problem.w} with padding {problem.pads} pass 2^31 - 1, and it counts cells of an axis in 32 bits"
+        if reason := int32_declines(problem):
+            return reason
         if blocks(problem, "Tile64x32") > GRID_LIMIT:
             return f"{blocks(problem, 'Tile64x32')} blocks are more than a grid's {GRID_LIMIT}"
         return None
@@ -183,19 +153,14 @@ class ConvIgemmSm80:
     def account(self, problem: Any, device: Device) -> str:
         """Return what the estimate rests on, in words."""
         picked = self._pick(problem, device, loaders(problem, default_strides(problem))[0])
-        rate = getattr(device, rate_of(problem)) / 1e12
-        passes = ", three products" if planes_of(problem) == 2 else ""
         apart = f", {segments_of(problem)} segments of gemm_k apart" if picked.split else ""
-        return (
-            f"tensor cores ({rate:.4g} TFLOP/s{passes}) with {picked.tile}{apart}, {picked.blocks} blocks in {picked.waves:.2f} waves, bound by {picked.bound}"
-        )
+        return f"{units_of(problem, device)} with {picked.tile}{apart}, {picked.blocks} blocks in {picked.waves:.2f} waves, bound by {picked.bound}"
 
     def instances(self) -> Iterator[str]:
         """Yield every name that `launch` can return."""
-        segmented = {POLICIES[dtype] for dtype in POLICIES if BYTES[dtype] == 2}
-        for policy in (*POLICIES.values(), *FLOAT32_POLICIES.values()):
+        for policy in EVERY_POLICY:
             for loader in LOADERS:
-                for tile in EVERY_TILE if policy in segmented else TILES:
+                for tile in EVERY_TILE if policy in HALF_POLICIES.values() else TILES:
                     yield f"{self.name}<{policy}, {loader}, {tile}>"
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from .base import PIECE
 from .parameters import BYTES
 
-WORD, PIECE, STEP_PIECES = 4, 16, 4  # bytes of a register, of a copy; pieces of a step
+WORD, STEP_PIECES = 4, 4  # bytes of a register; pieces of a step
 #: what a halo is kept to where its channels can be divided: beside 32 KB of weights, three such blocks fit 164 KB
 HALO_BYTES = 24 * 1024
 #: what it may take where a single word of channels is more: with weights and places still within 99 KB

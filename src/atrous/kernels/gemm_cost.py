@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from .base import Device
+from .base import PIECE, Device
+from .mma_types import planes_of, products_of, rate_of
 from .parameters import BYTES
 
 STEP_BYTES = 64  # of gemm_k, which a block copies and multiplies between two barriers
-PIECE_BYTES = 16  # the channels of a tap are padded to whole pieces
 STAGED_BYTES = 49152  # of shared memory for the stages of a block, as kGemmStages in gemm_tile.cuh counts them
 #: a segment shorter than 8 steps spends more on filling the stages and on the partial sums than a further block brings
 LEAST_SEGMENT_STEPS = 8
@@ -126,7 +126,7 @@ class GemmShape:
     @property
     def products(self) -> int:
         """Products of the tensor cores for one multiply-add."""
-        return 3 if self.planes == 2 else 1
+        return products_of(self.planes)
 
 
 @dataclass(frozen=True)
@@ -141,20 +141,10 @@ class Pick:
     waves: float
 
 
-def rate_of(problem: Any) -> str:
-    """Return the name of the Device's rate that a convolution's products run at."""
-    return {1: "int8_ops", 2: "half_flops"}.get(BYTES[problem.dtype], "tf32_flops")
-
-
-def planes_of(problem: Any) -> int:
-    """Return how many planes of weights are read: 2 (high and low) for float32 that is not to lose bits, else 1."""
-    return 2 if problem.dtype == "float32" and problem.precision == "float32" else 1
-
-
 def row_bytes(problem: Any) -> int:
     """Return the bytes of a filter's row: for each tap the channels of its group, padded to 16 bytes."""
     channels = problem.c // problem.groups * BYTES[problem.dtype]
-    return problem.r * problem.s * -(-channels // PIECE_BYTES) * PIECE_BYTES
+    return problem.r * problem.s * -(-channels // PIECE) * PIECE
 
 
 def segments(pixels: int, columns: int, groups: int, steps: int) -> int:
@@ -181,10 +171,14 @@ def segments_of(problem: Any) -> int:
     return segments(problem.p * problem.q, problem.k // problem.groups, problem.groups, steps)
 
 
+def moved_bytes(problem: Any, planes: int = 1) -> int:
+    """Return the bytes of x, of so many planes of weights, residual and y, each moved once."""
+    inputs = math.prod(problem.x_shape) + planes * math.prod(problem.weight_shape)
+    return inputs * BYTES[problem.dtype] + math.prod(problem.y_shape) * BYTES[problem.out_dtype] * (1 + problem.residual)
+
+
 def shape_of(problem: Any, elements: bool = False) -> GemmShape:
     """Return a convolution's sizes for the model; `elements` says that x cannot be read in pieces of 16 bytes."""
-    outputs = math.prod(problem.y_shape) * BYTES[problem.out_dtype] * (1 + problem.residual)
-    planes, weight = planes_of(problem), math.prod(problem.weight_shape) * BYTES[problem.dtype]
     return GemmShape(
         pixels=problem.n * problem.p * problem.q,
         columns=problem.k // problem.groups,
@@ -192,9 +186,9 @@ def shape_of(problem: Any, elements: bool = False) -> GemmShape:
         depth_bytes=row_bytes(problem),
         element_bytes=BYTES[problem.dtype],
         rate=rate_of(problem),
-        planes=planes,
+        planes=planes_of(problem),
         segments=segments_of(problem),
-        moved_bytes=math.prod(problem.x_shape) * BYTES[problem.dtype] + planes * weight + outputs,
+        moved_bytes=moved_bytes(problem, planes_of(problem)),
         elements=elements,
     )
 

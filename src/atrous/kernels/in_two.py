@@ -22,6 +22,11 @@ def between_bytes(problem: Any) -> int:
     return math.prod(problem.conv.y_shape) * BYTES[problem.conv.out_dtype]
 
 
+def of_convolution(problem: Any, strides: Strides) -> Strides:
+    """Return the strides of the convolution's operands, of which y is not in memory, or contiguous between the two."""
+    return replace(strides, y=default_strides(problem.conv).y, index=(0, 0, 0, 0))
+
+
 class InTwo:
     """A kernel of each kind, one after the other; `name` says both: "conv_direct, then pool"."""
 
@@ -40,9 +45,9 @@ class InTwo:
     def launch(self, problem: Any, strides: Strides | None = None, device: Device | None = None) -> Launch:
         """Return the convolution's launch, with the pooling's behind what it has behind itself."""
         strides = strides or default_strides(problem)
-        y = default_strides(problem.conv).y
-        first = self.conv.launch(problem.conv, replace(strides, y=y, index=(0, 0, 0, 0)), device)
-        second = self.pool.launch(problem.pool, Strides(x=y, y=strides.y, index=strides.y), device)
+        first_strides = of_convolution(problem, strides)
+        first = self.conv.launch(problem.conv, first_strides, device)
+        second = self.pool.launch(problem.pool, Strides(x=first_strides.y, y=strides.y, index=strides.y), device)
         scratch = (*first.scratch, (BETWEEN, between_bytes(problem)))
         after = (*(_renamed(launch, "y") for launch in first.after), _renamed(second, "x"))
         return replace(_renamed(first, "y"), scratch=scratch, after=after)
@@ -53,10 +58,7 @@ class InTwo:
 
     def account(self, problem: Any, device: Device) -> str:
         """Return what both estimates rest on, in words."""
-        words = []
-        for kernel, part in ((self.conv, problem.conv), (self.pool, problem.pool)):
-            account = getattr(kernel, "account", None)
-            words.append(str(account(part, device)) if account else "units that it does not name")
+        words = (self.conv.account(problem.conv, device), self.pool.account(problem.pool, device))
         return " and ".join(dict.fromkeys(words))
 
     def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..launch import Launch
-from .base import Strides
+from .base import PIECE, Strides
 from .parameters import BYTES, CPP_TYPES, PackArguments, pointer_names
 
-PIECE = 16  # bytes
 THREADS, LANES = 256, 32
 ROWS = THREADS // LANES  # of a block
 #: blocks that keep every multiprocessor of a large device at work; a row is divided between blocks up to as many
