@@ -49,7 +49,7 @@ MAY_IMPORT["plan"] |= MAY_IMPORT["problem"]
 MAY_IMPORT["repeats"] = {"recall", "requests", "routes", "sequence", "config", "interop", "kernels", "operands", "overlap", "problem"}
 _DOORS = {"plan", "requests", "operands", "problem", "interop", "errors", "arguments"}
 MAY_IMPORT.update(
-    requests={"arguments", "errors", "problem"},
+    requests={"arguments", "errors", "interop", "operands", "problem"},
     ops=_DOORS | {"repeats"},
     conv_pool=_DOORS,
     pools=_DOORS,

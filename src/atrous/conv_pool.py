@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import arguments as arg
-from .errors import ProblemError, reports, sentence
-from .operands import gather, matches, vector
-from .plan import Plan, execute, packed
-from .requests import conv_options, conv_problem, dtype_name, make_pair
+from .errors import reports
+from .operands import gather
+from .plan import Plan, dense_vectors, execute, packed
+from .requests import called_conv, make_pair, planned_conv
 
 
 @reports("conv2d_pool2d")
@@ -98,23 +97,17 @@ def conv2d_pool2d(
     """
     name = "conv2d_pool2d"
     library, inputs = gather(name, "x", x, weight=weight, scale=scale, bias=bias, residual=residual)
-    options = conv_options(
-        name,
-        dict(
-            dtype=inputs["x"].dtype, stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode,
-            layout=layout, weight_layout=weight_layout, activation=activation, precision=precision, out_dtype=out_dtype,
-            zero_point=zero_point, out_zero_point=out_zero_point, residual=residual is not None,
-            scale=inputs["scale"].dtype if scale is not None else None, bias=inputs["bias"].dtype if bias is not None else None,
-        ),
-    )  # fmt: skip
     words = dict(
+        stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode, layout=layout, weight_layout=weight_layout,
+        activation=activation, precision=precision, out_dtype=out_dtype, zero_point=zero_point, out_zero_point=out_zero_point,
+    )  # fmt: skip
+    pooling = dict(
         pool_stride=pool_stride, pool_padding=pool_padding, pool_dilation=pool_dilation, ceil_mode=ceil_mode,
         nan=nan, count_include_pad=count_include_pad, divisor=divisor,
     )  # fmt: skip
-    problem = make_pair(name, conv_problem(inputs["x"].shape, inputs["weight"].shape, options), pool, window, words)
-    for operand in ("scale", "bias"):
-        if operand in inputs and problem.conv.k > 1 and inputs[operand].strides != (1,):
-            inputs[operand] = packed(name, library, {operand: inputs[operand]})[operand]
+    conv = called_conv(name, inputs, words)
+    problem = make_pair(name, conv, pool, window, pooling)
+    dense_vectors(name, library, inputs, conv.k)
     return execute(problem, library, inputs, out, stream, engine, kernel)
 
 
@@ -173,27 +166,14 @@ def plan_conv2d_pool2d(
     (8, 14, 14, 16)
     """
     name = "plan_conv2d_pool2d"
-    library, constants = gather(name, "weight", weight, scale=scale, bias=bias)
-    if not isinstance(residual, bool):
-        raise ProblemError(
-            sentence(name, f"residual is of type {type(residual).__name__}", "True or False", "pass the array to each call: plan(x, residual=r)")
-        )
-    wanted = dtype_name(name, "dtype", dtype) or constants["weight"].dtype
-    options = conv_options(
-        name,
-        dict(
-            dtype=wanted, stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode,
-            layout=layout, weight_layout=weight_layout, activation=activation, precision=precision, out_dtype=out_dtype,
-            zero_point=zero_point, out_zero_point=out_zero_point, residual=residual,
-            scale=constants["scale"].dtype if scale is not None else None, bias=constants["bias"].dtype if bias is not None else None,
-        ),
-    )  # fmt: skip
-    conv = conv_problem(arg.shape4(name, "x", x_shape, layout), constants["weight"].shape, options)
-    matches(name, "weight", constants["weight"], conv.weight_shape, conv.dtype, ", ".join(conv.weight_layout))
-    for operand in ("scale", "bias"):
-        vector(name, operand, constants.get(operand), conv.k)
     words = dict(
+        stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode, layout=layout, weight_layout=weight_layout,
+        activation=activation, precision=precision, out_dtype=out_dtype, zero_point=zero_point, out_zero_point=out_zero_point,
+    )  # fmt: skip
+    pooling = dict(
         pool_stride=pool_stride, pool_padding=pool_padding, pool_dilation=pool_dilation, ceil_mode=ceil_mode,
         nan=nan, count_include_pad=count_include_pad, divisor=divisor,
     )  # fmt: skip
-    return Plan(make_pair(name, conv, pool, window, words), library, packed(name, library, constants), engine, kernel)
+    given = dict(weight=weight, scale=scale, bias=bias)
+    library, constants, conv = planned_conv(name, x_shape, dtype, given, residual, words)
+    return Plan(make_pair(name, conv, pool, window, pooling), library, packed(name, library, constants), engine, kernel)

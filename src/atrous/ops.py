@@ -6,9 +6,9 @@ from typing import Any
 
 from .errors import reports
 from .operands import gather
-from .plan import execute, packed
+from .plan import dense_vectors, execute
 from .repeats import again, keep
-from .requests import conv_options, conv_problem
+from .requests import called_conv
 
 
 @reports("conv2d")
@@ -111,19 +111,12 @@ def conv2d(
     if y is not None:
         return y
     library, inputs = gather("conv2d", "x", x, weight=weight, scale=scale, bias=bias, residual=residual)
-    options = conv_options(
-        "conv2d",
-        dict(
-            dtype=inputs["x"].dtype, stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode,
-            layout=layout, weight_layout=weight_layout, activation=activation, precision=precision, out_dtype=out_dtype,
-            zero_point=zero_point, out_zero_point=out_zero_point, residual=residual is not None,
-            scale=inputs["scale"].dtype if scale is not None else None, bias=inputs["bias"].dtype if bias is not None else None,
-        ),
+    options = dict(
+        stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode, layout=layout, weight_layout=weight_layout,
+        activation=activation, precision=precision, out_dtype=out_dtype, zero_point=zero_point, out_zero_point=out_zero_point,
     )  # fmt: skip
-    problem = conv_problem(inputs["x"].shape, inputs["weight"].shape, options)
-    for name in ("scale", "bias"):
-        if name in inputs and problem.k > 1 and inputs[name].strides != (1,):
-            inputs[name] = packed("conv2d", library, {name: inputs[name]})[name]
+    problem = called_conv("conv2d", inputs, options)
+    dense_vectors("conv2d", library, inputs, problem.k)
     y = execute(problem, library, inputs, out, stream, engine, kernel)
     keep(library, problem, (*arrays[:5], y), out is not None, words, inputs)
     return y

@@ -200,6 +200,13 @@ def tap_dtype(problem: Pool2dProblem) -> str:
     return "float64" if problem.dtype == "float64" else "float32"
 
 
+def dense_vectors(operation: str, library: Library, inputs: Operands, k: int) -> None:
+    """Put contiguous copies in the place of a scale and a bias of several channels that are not contiguous: kernels read them so."""
+    for name in ("scale", "bias"):
+        if name in inputs and k > 1 and inputs[name].strides != (1,):
+            inputs |= packed(operation, library, {name: inputs[name]})
+
+
 def packed(operation: str, library: Library, constants: Operands) -> Operands:
     """Return contiguous copies of operands, which a plan keeps."""
     return {name: library.made(operation, library.copy(operand), operand) for name, operand in constants.items()}

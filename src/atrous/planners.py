@@ -6,9 +6,8 @@ from typing import Any
 
 from . import arguments as arg
 from .errors import ProblemError, reports, sentence
-from .operands import gather, matches, vector
 from .plan import Plan, packed
-from .requests import conv_options, conv_problem, dtype_name, make_pool
+from .requests import dtype_name, make_pool, planned_conv
 
 
 @reports("plan_conv2d")
@@ -65,25 +64,12 @@ def plan_conv2d(
     >>> plan(np.ones((8, 28, 28, 3), "float32")).shape
     (8, 28, 28, 16)
     """
-    library, constants = gather("plan_conv2d", "weight", weight, scale=scale, bias=bias)
-    if not isinstance(residual, bool):
-        raise ProblemError(
-            sentence("plan_conv2d", f"residual is of type {type(residual).__name__}", "True or False", "pass the array to each call: plan(x, residual=r)")
-        )
-    wanted = dtype_name("plan_conv2d", "dtype", dtype) or constants["weight"].dtype
-    options = conv_options(
-        "plan_conv2d",
-        dict(
-            dtype=wanted, stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode,
-            layout=layout, weight_layout=weight_layout, activation=activation, precision=precision, out_dtype=out_dtype,
-            zero_point=zero_point, out_zero_point=out_zero_point, residual=residual,
-            scale=constants["scale"].dtype if scale is not None else None, bias=constants["bias"].dtype if bias is not None else None,
-        ),
+    words = dict(
+        stride=stride, padding=padding, dilation=dilation, groups=groups, padding_mode=padding_mode, layout=layout, weight_layout=weight_layout,
+        activation=activation, precision=precision, out_dtype=out_dtype, zero_point=zero_point, out_zero_point=out_zero_point,
     )  # fmt: skip
-    problem = conv_problem(arg.shape4("plan_conv2d", "x", x_shape, layout), constants["weight"].shape, options)
-    matches("plan_conv2d", "weight", constants["weight"], problem.weight_shape, problem.dtype, ", ".join(problem.weight_layout))
-    for name in ("scale", "bias"):
-        vector("plan_conv2d", name, constants.get(name), problem.k)
+    given = dict(weight=weight, scale=scale, bias=bias)
+    library, constants, problem = planned_conv("plan_conv2d", x_shape, dtype, given, residual, words)
     return Plan(problem, library, packed("plan_conv2d", library, constants), engine, kernel)
 
 

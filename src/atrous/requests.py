@@ -1,4 +1,4 @@
-"""From the words and numbers of a call to a problem, remembered: equal requests make one problem object."""
+"""From the arrays, words and numbers of a call to a problem, remembered: equal requests make one problem object."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 
 from . import arguments as arg
 from .errors import ProblemError, sentence, shown
+from .interop import Library
+from .operands import Operands, gather, matches, vector
 from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
 
 
@@ -90,6 +92,33 @@ def _conv_options(operation: str, options: dict[str, Any]) -> tuple[tuple[str, A
         arg.letters(operation, "weight_layout", options["weight_layout"], "KRSC")
     options["out_dtype"] = dtype_name(operation, "out_dtype", options["out_dtype"])
     return _plain(operation, options)
+
+
+def _options_of(operation: str, words: dict[str, Any], dtype: str, operands: Operands, residual: bool) -> tuple[tuple[str, Any], ...]:
+    kinds = {name: operands[name].dtype if name in operands else None for name in ("scale", "bias")}
+    return conv_options(operation, {"dtype": dtype, **words, "residual": residual, **kinds})
+
+
+def called_conv(operation: str, inputs: Operands, words: dict[str, Any]) -> Conv2dProblem:
+    """Return the problem that a convolution's words (stride, padding ...) and its operands mean, or raise ProblemError."""
+    options = _options_of(operation, words, inputs["x"].dtype, inputs, "residual" in inputs)
+    return conv_problem(inputs["x"].shape, inputs["weight"].shape, options)
+
+
+def planned_conv(
+    operation: str, x_shape: Any, dtype: Any, constants: dict[str, Any], residual: Any, words: dict[str, Any]
+) -> tuple[Library, Operands, Conv2dProblem]:
+    """Return the library and facts of a plan's weight, scale and bias, and the problem that they are checked to be made for."""
+    library, found = gather(operation, "weight", constants["weight"], scale=constants["scale"], bias=constants["bias"])
+    if not isinstance(residual, bool):
+        came = f"residual is of type {type(residual).__name__}"
+        raise ProblemError(sentence(operation, came, "True or False", "pass the array to each call: plan(x, residual=r)"))
+    options = _options_of(operation, words, dtype_name(operation, "dtype", dtype) or found["weight"].dtype, found, residual)
+    problem = conv_problem(arg.shape4(operation, "x", x_shape, words["layout"]), found["weight"].shape, options)
+    matches(operation, "weight", found["weight"], problem.weight_shape, problem.dtype, ", ".join(problem.weight_layout))
+    for name in ("scale", "bias"):
+        vector(operation, name, found.get(name), problem.k)
+    return library, found, problem
 
 
 def dtype_name(operation: str, name: str, dtype: Any) -> str | None:
