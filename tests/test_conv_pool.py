@@ -169,6 +169,20 @@ def test_an_empty_batch_gives_an_empty_array():
     assert atrous.conv2d_pool2d(np.zeros((0, 6, 6, 2), np.float32), np.zeros((4, 3, 3, 2), np.float32)).shape == (0, 2, 2, 4)
 
 
+@pytest.mark.parametrize("pool", ["max", "avg"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("engine", ["arrays", pytest.param("simulated", marks=needs_simulator)])
+def test_no_output_channels_give_an_empty_array(engine, dtype, pool):
+    for c in (2, 16):
+        x, weight = np.zeros((1, 6, 7, c), dtype), np.zeros((0, 3, 3, c), dtype)
+        assert atrous.conv2d_pool2d(x, weight, pool=pool, engine=engine).shape == (1, 2, 2, 0)
+        plan = atrous.plan_conv2d_pool2d(x.shape, weight, pool=pool, engine=engine)
+        assert plan(x).shape == (1, 2, 2, 0) and plan.for_input((3, 9, 7, c))(np.zeros((3, 9, 7, c), dtype)).shape == (3, 3, 2, 0)
+        assert parse(str(plan.problem)) == plan.problem and "nothing to launch" in atrous.explain(str(plan.problem), "sm_80")
+    with pytest.raises(atrous.ProblemError, match="x has 0 channels"):
+        atrous.max_pool2d(np.zeros((1, 4, 4, 0), dtype), 2)
+
+
 def test_a_residual_is_added_before_the_pooling():
     x, weight = np.zeros((1, 2, 2, 1), np.float32), np.zeros((1, 1, 1, 1), np.float32)
     residual = np.array([1, -5, 7, 2], np.float32).reshape(1, 2, 2, 1)

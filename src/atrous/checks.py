@@ -25,7 +25,7 @@ def resize(problem: Any, x_shape: Any) -> Any:
     options |= dict(stride=problem.stride, padding=((top, bottom), (left, right)), dilation=problem.dilation)
     if isinstance(problem, Conv2dProblem):
         return Conv2dProblem.make(x_shape, problem.weight_shape, **options)
-    return Pool2dProblem.make(x_shape, (problem.r, problem.s), **options)
+    return Pool2dProblem.make(x_shape, (problem.r, problem.s), least_channels=min(1, problem.c), **options)
 
 
 def named_words(operation: str, **words: Any) -> None:

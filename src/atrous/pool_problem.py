@@ -64,6 +64,7 @@ class Pool2dProblem(WindowGeometry):
         if self.sigma is not None and not (self.sigma > 0 and math.isfinite(self.sigma)):
             raise ProblemError(sentence(name, f"sigma is {self.sigma:g}", "a finite number > 0 (input cells)", "pass sigma=None for the default"))
         self._check_window()
+        self._check_channels(0)
         if self.kind != "max" and self.dtype not in arg.FLOAT_DTYPES:
             raise UnsupportedProblem(
                 sentence(
@@ -112,9 +113,10 @@ class Pool2dProblem(WindowGeometry):
         ceil_mode: bool = False,
         layout: str = "NHWC",
         operation: str | None = None,
+        least_channels: int = 1,
         **options: Any,
     ) -> Pool2dProblem:
-        """Return the problem that these user arguments mean; `options` are the fields of its kind."""
+        """Return the problem that these user arguments mean; `options` are the fields of its kind. What a convolution gives may have no channels."""
         name = operation or f"{kind}_pool2d"
         arg.one_of(name, "layout", layout, arg.LAYOUTS)
         x = dict(zip(layout, arg.shape4(name, "x", x_shape, layout)))
@@ -131,10 +133,12 @@ class Pool2dProblem(WindowGeometry):
                     raise ProblemError(
                         sentence(name, f"window is 'global' and {word} is {arg.shown(value)}", f"no {word} (there is one window)", f"drop {word}=")
                     )
-        return cls(
+        made = cls(
             n=x["N"], h=x["H"], w=x["W"], c=x["C"], r=size[0], s=size[1], stride=strides, dilation=dilations, pads=pads,
             kind=kind, dtype=dtype, layout=layout, **options,
         )  # fmt: skip
+        made._check_channels(least_channels)
+        return made
 
     @property
     def y_shape(self) -> tuple[int, int, int, int]:

@@ -47,6 +47,7 @@ class Conv2dProblem(WindowGeometry):
             object.__setattr__(self, "weight_layout", WEIGHT_LAYOUT[self.layout])
         self._check_words()
         self._check_window()
+        self._check_channels()
         arg.group_count(self._operation, self.groups, self.c, self.k)
         self._check_padding_mode()
 
@@ -200,7 +201,7 @@ class ConvPool2dProblem:
                 sentence(name, f"the convolution of {conv.dtype} gives int32", "what a pooling takes", "pass out_dtype='int8', 'uint8' or 'float32'")
             )
         try:
-            pooling = Pool2dProblem.make(conv.y_shape, window, pool, dtype=conv.out_dtype, layout=conv.layout, **options)
+            pooling = Pool2dProblem.make(conv.y_shape, window, pool, dtype=conv.out_dtype, layout=conv.layout, least_channels=0, **options)
         except (ProblemError, UnsupportedProblem) as failure:
             said = str(failure).removeprefix(f"[{pool}_pool2d] ")
             raise type(failure)(f"[{name}] of the pooling, whose x is the convolution's {conv.y_shape}: {said}") from None

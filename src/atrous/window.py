@@ -77,11 +77,13 @@ class WindowGeometry:
                     )
                 )
         this: Any = self  # a Conv2dProblem or Pool2dProblem: they add the layout and the output's channels
-        if self.c < 1:
-            raise ProblemError(sentence(self._operation, f"x has {self.c} channels", "at least 1", "pass an x with channels"))
         for name, shape in (("x", self.x_shape), ("y", this.y_shape)):
             if math.prod(shape) >= 2**60:
                 raise ProblemError(sentence(self._operation, f"{name} has shape {shape}", "fewer than 2^60 elements (offsets are 64-bit)", "split the batch"))
+
+    def _check_channels(self, least: int = 1) -> None:
+        if self.c < least:
+            raise ProblemError(sentence(self._operation, f"x has {self.c} channels", f"at least {least}", "pass an x with channels"))
 
     def empty_window(self) -> tuple[str, int] | None:
         """Return the axis and index of the first window that lies wholly in padding, or None."""
