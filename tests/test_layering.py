@@ -63,7 +63,8 @@ MAY_IMPORT.update(
     __init__={"ops", "conv_pool", "plan", "planners", "pools", "weighted_pool", "queries", "choose", "errors", "problem", "routes"},
     nets=PUBLIC,
     adapters=PUBLIC,
-    cli=PUBLIC | {"nets", "config", "verify", "ledger", "conformance", "kernels"},
+    bench=PUBLIC | {"arguments", "choose", "kernels", "reference", "weighting"},
+    cli=PUBLIC | {"nets", "bench", "config", "verify", "ledger", "conformance", "kernels"},
     __main__={"cli"},
 )
 #: packages of others that a unit may import at its top: NumPy everywhere but here

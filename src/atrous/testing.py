@@ -198,19 +198,19 @@ def tolerance(problem: Problem, inputs: Inputs) -> np.ndarray:
         if isinstance(problem, Pool2dProblem) and problem.kind == "max":
             return error
         exact = np.asarray(expected_output(problem, inputs), dtype=np.float64)
-        return error + _half_ulp(np.abs(exact) + error, problem.out_dtype)
+        return error + half_ulp(np.abs(exact) + error, problem.out_dtype)
 
 
 def _pair_tolerance(problem: ConvPool2dProblem, inputs: Inputs) -> np.ndarray:
     pool, bound = replace(problem.pool, dtype="float64"), tolerance(problem.conv, inputs)
     between = np.abs(conv2d(problem.conv, **inputs).astype(np.float64))
     if problem.out_dtype not in INTEGERS:  # the expected value was rounded in between, as the actual one was
-        bound = bound + _half_ulp(between, problem.out_dtype)
+        bound = bound + half_ulp(between, problem.out_dtype)
     if pool.kind == "max":
         return np.asarray(pool2d_unrounded(pool, bound))
     pool = replace(pool, divisor=pool.divisor and abs(pool.divisor))
     error = pool2d_unrounded(pool, bound) + _pool_error(problem.pool, {"x": between + bound})
-    return error + _half_ulp(pool2d_unrounded(pool, between) + error, problem.out_dtype)
+    return error + half_ulp(pool2d_unrounded(pool, between) + error, problem.out_dtype)
 
 
 def _unit(problem: Problem) -> float:
@@ -222,7 +222,7 @@ def _gamma(steps: float, unit: float) -> float:
     return steps * unit / (1 - steps * unit)
 
 
-def _half_ulp(magnitude: np.ndarray, dtype: str) -> np.ndarray:
+def half_ulp(magnitude: np.ndarray, dtype: str) -> np.ndarray:
     bits, smallest = FLOATS[dtype]
     exponent = np.frexp(np.where(np.isfinite(magnitude), magnitude, 0.0))[1]
     return np.ldexp(0.5, np.maximum(exponent - bits, smallest))
@@ -322,7 +322,7 @@ def assert_matches(actual: Any, expected: Any, problem: Problem, bound: Any = No
     if bound is None or problem.out_dtype in INTEGERS:
         want64 = rounded64
     elif want.dtype == dtype:
-        allowed = allowed + _half_ulp(np.abs(want64), problem.out_dtype)  # of the expected value's own rounding
+        allowed = allowed + half_ulp(np.abs(want64), problem.out_dtype)  # of the expected value's own rounding
     with np.errstate(invalid="ignore", divide="ignore"):
         equal = (got64 == rounded64) | (np.isnan(got64) & np.isnan(rounded64))
         distance = np.abs(got64 - want64)

@@ -1,0 +1,126 @@
+"""Where and with what a measurement was made: commit, date, processor, GPU, driver, clocks and versions. Reads only, changes nothing."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import atrous
+
+FORMAT = 2
+ROOT = Path(__file__).resolve().parents[3]
+#: what nvidia-smi is asked -> the name here; numbers where it gives numbers
+GPU_FACTS = {
+    "name": "name",
+    "driver_version": "driver",
+    "clocks.sm": "sm_clock_mhz",
+    "clocks.mem": "memory_clock_mhz",
+    "clocks.max.sm": "most_sm_clock_mhz",
+    "temperature.gpu": "temperature_c",
+    "power.limit": "power_limit_w",
+    "memory.total": "memory_mib",
+}
+PACKAGES = ("numpy", "torch", "triton", "jax", "jaxlib", "onnxruntime", "onnxruntime-gpu", "tensorflow", "tensorflow-cpu", "nvidia-cudnn-frontend")
+SMI_SECONDS = 10
+
+
+def document(measures: str, settings: dict[str, Any], rivals: dict[str, str | None], versions: dict[str, str] | None = None, **where: Any) -> dict[str, Any]:
+    """Return a results file without rows; `where` replaces facts of `place`, such as threads."""
+    return {
+        "format": FORMAT,
+        "measures": measures,
+        "date": datetime.date.today().isoformat(),
+        "commit": commit(),
+        "atrous": atrous.__version__,
+        "where": {**place(), **where},
+        "versions": {**installed(), **(versions or {})},
+        "settings": settings,
+        "rivals": rivals,
+        "rows": [],
+        "skipped": [],
+    }
+
+
+def commit() -> str:
+    """Return the short name of the source tree's commit, with a plus where files differ from it; "unknown" for an installed package."""
+    if shutil.which("git") is None or not (ROOT / "CMakeLists.txt").is_file():
+        return "unknown"
+    words = ["git", "-c", f"safe.directory={ROOT}", "describe", "--always", "--dirty=+", "--exclude=*"]
+    found = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or "unknown"
+
+
+def place() -> dict[str, Any]:
+    """Return what the machine is."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "gpu": gpu(),
+        "processor": processor(),
+        "cores": cores,
+        "threads": cores,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    }
+
+
+def processor() -> str:
+    """Return the processor's name."""
+    facts = Path("/proc/cpuinfo")
+    lines = facts.read_text(encoding="utf-8").splitlines() if facts.exists() else []
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor() or platform.machine())
+
+
+def gpu() -> dict[str, Any] | None:
+    """Return name, driver and clocks of the first GPU as nvidia-smi gives them now, or None where there is none."""
+    if shutil.which("nvidia-smi") is None:
+        return None
+    words = ["nvidia-smi", f"--query-gpu={','.join(GPU_FACTS)}", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(words, capture_output=True, text=True, timeout=SMI_SECONDS, check=True).stdout
+    except (subprocess.SubprocessError, OSError):
+        return None
+    return _facts_of(said)
+
+
+def _facts_of(said: str) -> dict[str, Any] | None:
+    values = [value.strip() for value in said.partition("\n")[0].split(",")]
+    if len(values) != len(GPU_FACTS):
+        return None
+    return {name: _number(value) for name, value in zip(GPU_FACTS.values(), values, strict=True)}
+
+
+def _number(value: str) -> Any:
+    whole, _, part = value.partition(".")
+    if whole.isdigit() and (not part or part.isdigit()):
+        return float(value) if part else int(value)
+    return value
+
+
+def installed() -> dict[str, str]:
+    """Return the versions of Python's packages that take part, where they are installed."""
+    found = {"python": platform.python_version()}
+    for name in (*PACKAGES, *(word for word in ("cupy", "cupy-cuda13x", "cupy-cuda12x"))):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    blas = _blas()
+    return {**found, "blas": blas} if blas else found
+
+
+def _blas() -> str:
+    """Return the name and version of NumPy's BLAS."""
+    show = getattr(sys.modules.get("numpy"), "show_config", None)
+    try:
+        facts = show(mode="dicts")["Build Dependencies"]["blas"] if show else {}
+    except (TypeError, KeyError):  # before NumPy 1.25
+        return ""
+    return f"{facts.get('name', '')} {facts.get('version', '')}".strip()
