@@ -101,7 +101,9 @@ __device__ __forceinline__ unsigned window_mask(int first, int taps, int dilatio
 template <class Mma, class Tile>
 struct WeightLoader {
   static constexpr int kRowsApart = Tile::kThreads / kStepPieces;
-  static constexpr int kRows = ceil_divide(Tile::kColumns, kRowsApart);
+  static constexpr int kRows = Tile::kColumns / kRowsApart;
+  static_assert(Tile::kColumns % kRowsApart == 0,
+                "the threads of a block copy a piece of as many rows as there are, in whole turns");
 
   const uint8* rows;  // [planes][K][weight_row], from the thread's first row and piece on
   int64 row, plane;   // bytes
@@ -124,7 +126,6 @@ struct WeightLoader {
     for (int plane_number = 0; plane_number < Mma::kWeightPlanes; ++plane_number) {
 #pragma unroll
       for (int i = 0; i < kRows; ++i) {
-        if (Tile::kColumns % kRowsApart != 0 && first_row + i * kRowsApart >= Tile::kColumns) continue;
         const bool is_valid = i * kRowsApart < rows_left && pieces_left > 0;
         const uint8* source = is_valid ? rows + plane_number * plane + i * kRowsApart * row : rows;
         prims::copy_async<16>(stage.weight[plane_number][piece_place(first_row + i * kRowsApart, depth)], source,
