@@ -187,6 +187,37 @@ def summary(run: dict[str, Any]) -> str:
     )
 
 
+def readme(paths: list[Path]) -> str:
+    """Return what the README says of the newest of these files that is of this kind."""
+    found = {path: json.loads(path.read_text()) for path in paths}
+    path = max((path for path, facts in found.items() if "runs" in facts), key=lambda path: (found[path]["date"], path.name))
+    facts, names = found[path], {"torch channels_last": "torch, channels_last", "torch contiguous": "torch, contiguous (its default)"}
+    lines = [
+        "On a CPU, the array path beside torch, float32, batch 8, ResNet-50's dense 3x3 and 1x1 layers, both in one run on two cores",
+        "(`benchmarks/arrays_vs_torch.py`; below 1 is slower than torch):",
+        "",
+        "| OpenBLAS | layers | " + " | ".join(names.values()) + " |",
+        "|---|---|" + "---|" * len(names),
+    ]
+    for run in facts["runs"]:
+        for family, part in {"3x3": "r3s3", "1x1": "r1s1"}.items():
+            cells = ["{:.2f} ({:.2f} to {:.2f})".format(*ratio(run, rival, part)) for rival in names]
+            lines.append(f"| {f'{CORETYPE}={run[CORETYPE]}' if run[CORETYPE] else 'as it chooses'} | {family} | " + " | ".join(cells) + " |")
+    run = facts["runs"][0]
+    return "\n".join(lines) + (
+        f"\n\ntorch's time / ours: geometric mean, worst and best layer. {facts['processor']}, {facts['threads']} threads, NumPy {run['numpy']}, "
+        f"torch {run['torch']} ({run['torch instructions']}), {facts['date']}, commit {facts['commit']}; all figures in "
+        f"[{path.name}]({path.relative_to(ROOT).as_posix()}). NumPy's products are OpenBLAS', whose instructions `{CORETYPE}` can hold back."
+    )
+
+
+def ratio(run: dict[str, Any], rival: str, part: str) -> tuple[float, float, float]:
+    """Return the geometric mean, least and largest of torch's time / ours over the layers of a family."""
+    rows = [row["milliseconds"] for row in run["rows"] if part in row["case"]]
+    found = [statistics.median(row[rival]) / statistics.median(row["atrous"]) for row in rows]
+    return geomean(found), min(found), max(found)
+
+
 def commit() -> str:
     """Return the short name of the checked-out commit, with a plus where files differ from it."""
     found = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
