@@ -15,7 +15,7 @@ if __name__ == "__main__":
 
 from atrous import kernels, testing
 from atrous.engines import simulated
-from atrous.problem import Conv2dProblem, parse
+from atrous.problem import Conv2dProblem, ConvPool2dProblem, parse
 from atrous.redzones import FLOAT_POISON, Guarded, Host
 from atrous.sequence import scratch_of
 
@@ -52,6 +52,11 @@ CASES = {
     "rms_nchw": "n1c64h8300w8192_rms_r2s2_f32_nchw",
     "weighted_nhwc": "n1c64h8300w8192_custom_r3s2_stride1x2_f32",
     "weighted_nchw": "n1c64h8300w8192_custom_r3s2_stride2_f64_nchw",
+    "pair_x_nhwc": "n1c64h8300w8192_k8r3s3_pad1_f16_bias+max_r2s2",
+    "pair_y_nhwc": "n1c8h8300w8192_k72r3s3_pad1_bf16+max_r3s3_pad1_stride1",
+    "pair_first_x_nhwc": "n1c3h27000w27000_k8r3s3_pad1_f16+max_r3s3_pad1_stride2",
+    "pair_first_x_nchw": "n1c3h27000w27000_k8r3s3_pad1_f16_bias_nchw+max_r2s2",
+    "pair_first_y_nchw": "n1c1h8300w8192_k72r3s3_pad1_bf16_nchw+max_r2s3_stride1",
 }  # fmt: skip
 
 
@@ -150,8 +155,26 @@ def expected_pooling(problem, x, inputs, flat):
     return (sums if problem.kind == "lp" else sums / (real * weight).sum(0)), None
 
 
+def under_windows(problem, flat):
+    """Yield the flat indices of the convolution's outputs that a tap shows of these elements of a pooled convolution, and which are real."""
+    pool = problem.pool
+    n, p, q, k = sites(pool, flat)
+    for r in range(pool.r):
+        for s in range(pool.s):
+            h, w, real = tap(pool, p, q, r, s)
+            yield places(pool, n, h, w, k), real
+
+
+def expected_pair(problem, x, inputs, flat):
+    """Return the maxima at these flat indices of a convolution's outputs, which are all positive, by the definition, in float64."""
+    found = [np.where(real, expected_convolution(problem.conv, x, inputs, under)[0], 0) for under, real in under_windows(problem, flat)]
+    return np.max(found, 0), None
+
+
 def fill(problem, x, flat):
     """Write x under the windows of these elements of y."""
+    if isinstance(problem, ConvPool2dProblem):
+        problem, flat = problem.conv, np.unique(np.concatenate([under[real] for under, real in under_windows(problem, flat)]))
     n, p, q, _ = sites(problem, flat)
     pixels = np.unique(np.stack([n, p, q]), axis=1)
     for r in range(problem.r):
@@ -163,6 +186,7 @@ def fill(problem, x, flat):
 
 def constants(problem):
     """Return the operands beside x, small enough to be whole."""
+    problem = getattr(problem, "conv", problem)
     random = np.random.default_rng(7)
     if not isinstance(problem, Conv2dProblem):
         return {"tap_weight": testing.exact_inputs(dataclasses.replace(problem, n=1, h=9, w=9, c=1))["tap_weight"]} if problem.weighting == "custom" else {}
@@ -222,7 +246,7 @@ def difference(problem, operands, inputs, flat, block, blocks):
     """Return what one block wrote wrongly, or None; what it left is zero, which no right output is."""
     if not flat.size:
         return "nothing was written to y"
-    expect = expected_convolution if isinstance(problem, Conv2dProblem) else expected_pooling
+    expect = {Conv2dProblem: expected_convolution, ConvPool2dProblem: expected_pair}.get(type(problem), expected_pooling)
     want, offsets = expect(problem, operands["x"], inputs, flat)
     want = want + values_at(flat) if "residual" in operands else want
     got = operands["y"].flat[flat]
