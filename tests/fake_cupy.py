@@ -151,6 +151,39 @@ class Module:
         return Function(self.runtime, name)
 
 
+class Stream:
+    """A stream of CuPy's own: what is launched on it during a capture is recorded, and runs when the graph is launched."""
+
+    POINTER = 9000
+
+    def __init__(self, cupy):
+        self.cupy, self.ptr = cupy, self.POINTER
+
+    def __enter__(self):
+        self.context = self.cupy._stream(self.ptr)
+        self.context.__enter__()
+        return self
+
+    def __exit__(self, *failure):
+        self.context.__exit__(*failure)
+
+    def synchronize(self):
+        assert self.cupy.recorded is None, "a capture is under way"
+
+    def begin_capture(self):
+        self.cupy.recorded = []
+
+    def end_capture(self):
+        recorded, self.cupy.recorded = self.cupy.recorded, None
+
+        def launch(stream):
+            assert stream is self
+            for inner, pointers in recorded:
+                inner.run(pointers, 0)
+
+        return types.SimpleNamespace(launch=launch)
+
+
 class FakeCuPy(types.ModuleType):
     """The module, with a current device, a current stream a device, and a count of allocations."""
 
@@ -162,13 +195,15 @@ class FakeCuPy(types.ModuleType):
         self.ndarray = ndarray
         self.runtime = runtime
         self.allocations = 0
+        self.recorded = None  # launches of a capture under way
         self._current = 0
         self.streams = [7000 + device for device in range(DEVICES)]
         self.cuda = types.SimpleNamespace(
             Device=lambda index: Device(self, index),
             ExternalStream=self._stream,
+            Stream=lambda non_blocking: Stream(self),
             get_current_stream=self._current_stream,
-            runtime=types.SimpleNamespace(getDevice=lambda: self.current, CUDARuntimeError=RuntimeFailure),
+            runtime=types.SimpleNamespace(getDevice=lambda: self.current, CUDARuntimeError=RuntimeFailure, deviceSynchronize=lambda: None),
             driver=types.SimpleNamespace(CUDADriverError=DriverFailure, funcSetAttribute=self._function_attribute),
             nvrtc=Compiler(runtime),
             Module=type("Module", (Module,), {"runtime": runtime}),
@@ -246,6 +281,9 @@ class FakeCuPy(types.ModuleType):
         array._operate(True)  # not through __array_ufunc__: NumPy's reductions leak their operand where that raises
         return np.sum(np.asarray(array))
 
+    def get_default_memory_pool(self):
+        return types.SimpleNamespace(free_all_blocks=lambda: None)
+
     def __getattr__(self, name):
         return getattr(np, name)
 
@@ -308,7 +346,10 @@ def serve_compiled(monkeypatch, cupy):
 
         def run(self, pointers, stream):
             launches.append((self.name, cupy.current, stream))
-            self.inner.run(pointers, 0)
+            if cupy.recorded is not None and stream == Stream.POINTER:
+                cupy.recorded.append((self.inner, pointers))
+            else:
+                self.inner.run(pointers, 0)
 
     monkeypatch.setattr(engines.compiled, "available", lambda: None)
     monkeypatch.setattr(engines.compiled, "device_count", lambda: DEVICES)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..arguments import DTYPES, FLOAT_DTYPES
+from ..arguments import DTYPES, FLOAT_DTYPES, INPUT_DTYPES
 from ..errors import ProblemError, sentence, shown
 from ..problem import WEIGHT_LAYOUT, Conv2dProblem, ConvPool2dProblem, Pool2dProblem, parse
 
@@ -110,8 +110,12 @@ def at(problem: Any, *, batch: int | None = None, dtype: str | None = None, layo
 
 
 def dtype_named(word: str) -> str:
-    """Return the name of a dtype, which a case string shortens: "f16" is "float16"."""
-    return next((name for name, short in DTYPES.items() if short == word), word)
+    """Return the name of a dtype, which a case string shortens ("f16" is "float16"), or raise ProblemError."""
+    name = next((name for name, short in DTYPES.items() if short == word), word)
+    if name not in INPUT_DTYPES:
+        words = ", ".join(DTYPES[name] for name in INPUT_DTYPES)
+        raise ProblemError(sentence("bench", f"the dtype is {shown(word)}", f"one of {words}", "correct it"))
+    return name
 
 
 def _typed(problem: Conv2dProblem, dtype: str) -> dict[str, Any]:

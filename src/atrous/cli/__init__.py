@@ -15,6 +15,7 @@ COMMANDS = {
     "info": "version, engines and why each can or cannot run, GPU, what was built",
     "demo": "read handwritten digits with a trained network and draw what it sees",
     "verify": "prove this build here: random problems through every kernel, exact or within bounds",
+    "bench": "time your own shapes, or a network's layers, beside other libraries, every result checked first",
     "explain": "which kernel takes a problem, and why each other one declines",
 }
 

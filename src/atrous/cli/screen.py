@@ -17,20 +17,20 @@ class Screen:
     def __init__(self, quiet: bool = False) -> None:
         self._quiet = quiet
         self._rich = importlib.util.find_spec("rich") is not None
-        self._console: Any = None
+        self.console: Any = None  # rich's, where stdout is a terminal that takes styles
         if self._rich and sys.stdout.isatty() and not config.no_color():
             from rich.console import Console
 
-            self._console = Console(highlight=False, soft_wrap=True)
+            self.console = Console(highlight=False, soft_wrap=True)
 
     def line(self, text: str = "", style: str = "") -> None:
         """Print one line, in a style of rich ("bold", "red") where stdout is a terminal."""
         if self._quiet:
             return
-        if self._console is None:
+        if self.console is None:
             print(text, flush=True)
         else:
-            self._console.print(text, style=style or None, markup=False)
+            self.console.print(text, style=style or None, markup=False)
 
     @contextlib.contextmanager
     def progress(self) -> Iterator[Callable[[str, float], None]]:
