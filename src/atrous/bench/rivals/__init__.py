@@ -15,7 +15,7 @@ from typing import Any
 from ...errors import ProblemError, sentence, shown
 
 #: modules here; ours first
-ORDER = ("atrous_plans", "torch_eager")
+ORDER = ("atrous_plans", "torch_eager", "torch_compile", "jax_jit", "onnxruntime_session", "cudnn_graph", "cupy_im2col", "tensorflow_jit")
 OURS = ORDER[0]
 
 

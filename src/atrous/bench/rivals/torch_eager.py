@@ -214,6 +214,10 @@ def _mean(problem: Pool2dProblem, functional: Any, words: dict[str, Any]) -> Cal
 def _norm(problem: Pool2dProblem, functional: Any, words: dict[str, Any]) -> Callable[..., Any]:
     if problem.kind != "lp" or math.isinf(problem.power):
         raise Unsupported(f"torch has no {problem.kind} pooling of this kind")
+    if problem.power % 2:
+        raise Unsupported("torch raises x itself to the power, and not |x|: only its even powers give a norm")
+    if problem.ceil_mode:
+        raise Unsupported("torch scales up the norm of a window that hangs over the edge")
     padding, pad = _padding(problem)
     top, left = padding
     around = pad or ((lambda x: functional.pad(x, (left, left, top, top))) if any(padding) else (lambda x: x))
