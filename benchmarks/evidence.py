@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from atrous.bench.ratios import Ratio, geomean, median, ratio
 from atrous.problem import parse
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,7 +39,7 @@ class Timing:
     @property
     def median(self) -> float:
         """The median of the rounds."""
-        return statistics.median(self.seconds)
+        return median(self.seconds)
 
     @property
     def spread(self) -> tuple[float, float]:
@@ -79,21 +79,23 @@ class Layer:
         rivals = self.rivals
         return min(rivals, key=lambda name: rivals[name].median) if rivals else None
 
+    def _ratio(self, rival: str) -> Ratio:
+        assert self.ours is not None
+        return ratio(self.times[rival].seconds, self.ours.seconds)
+
     def ratio(self, rival: str) -> float:
         """Return a rival's median / ours."""
-        assert self.ours is not None
-        return self.times[rival].median / self.ours.median
+        return self._ratio(rival).value
 
     def range(self, rival: str) -> tuple[float, float]:
         """Return the least and the largest ratio that any two rounds give."""
-        assert self.ours is not None
-        (low, high), (least, most) = self.times[rival].spread, self.ours.spread
-        return low / most, high / least
+        found = self._ratio(rival)
+        return found.low, found.high
 
     def verdict(self, rival: str) -> str:
         """Return "lost" or "won", or "level" where the spreads overlap."""
-        low, high = self.range(rival)
-        return "lost" if high < 1 else "won" if low > 1 else "level"
+        found = self._ratio(rival)
+        return "level" if not found.outside_noise else "lost" if found.value < 1 else "won"
 
     @property
     def compared(self) -> bool:
@@ -234,12 +236,6 @@ def gather(paths: Iterable[Path]) -> Evidence:
 def committed() -> list[Path]:
     """Return the repository's results files."""
     return sorted(RESULTS.glob("*/*.json"))
-
-
-def geomean(values: Iterable[float]) -> float:
-    """Return the geometric mean."""
-    logs = [math.log(value) for value in values]
-    return math.exp(sum(logs) / len(logs))
 
 
 def summarise(layers: Iterable[Layer], rival: str | None = None) -> Summary | None:

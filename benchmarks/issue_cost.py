@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from arrays_vs_torch import commit, processor
 
 import atrous
 from atrous import choose
+from atrous.bench.record import commit, processor
 from atrous.engines import simulated
 from atrous.kernels.base import DEVICES
 from atrous.problem import parse

@@ -5,9 +5,6 @@ Importing it needs no GPU, no driver and no CuPy.
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as _version
-
 from .conv_pool import conv2d_pool2d, plan_conv2d_pool2d
 from .errors import AtrousError, CudaError, EngineUnavailable, OutOfMemory, ProblemError, UnsupportedProblem
 from .ops import conv2d
@@ -18,11 +15,6 @@ from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem, parse
 from .queries import explain, indices_to_onnx, indices_to_tf, output_size
 from .routes import engine_reasons
 from .weighted_pool import weighted_avg_pool2d
-
-try:
-    __version__ = _version("atrous")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0+unknown"
 
 __all__ = [
     "AtrousError",
@@ -54,3 +46,15 @@ __all__ = [
     "rms_pool2d",
     "weighted_avg_pool2d",
 ]
+
+
+def __getattr__(name: str) -> str:
+    """Return the version, looked up when asked for: the module that knows it takes a seventh of the time to import all of atrous."""
+    if name != "__version__":
+        raise AttributeError(f"module 'atrous' has no attribute {name!r}")
+    from importlib import metadata
+
+    try:
+        return metadata.version("atrous")
+    except metadata.PackageNotFoundError:  # a source tree that was never installed
+        return "0+unknown"
