@@ -56,7 +56,7 @@ class Contestant:
     kernel : str
         Name of what runs, where that is known.
     rotate : sequence of callables
-        GPU: one run on each of `sets_of(problem, inputs)` sets of buffers, inputs and weights and outputs.
+        GPU: one run on each of `sets_of(problem, inputs)` sets of buffers, inputs and weights and outputs; none where it has no kernel time.
     capture : callable, optional
         GPU: capture(calls) -> (replay, output): a CUDA graph of these calls, and a function that gives the result of the last of
         them. Where outputs were written before, capture overwrites them, so that a graph of nothing is seen to be one.
@@ -140,7 +140,7 @@ def bytes_of(problem: Any, inputs: Inputs) -> int:
 
 def sets_of(problem: Any, inputs: Inputs) -> int:
     """Return how many sets of buffers a GPU contestant rotates through: more than ROTATED_BYTES in all, MOST_SETS at most."""
-    return min(MOST_SETS, ROTATED_BYTES // max(1, bytes_of(problem, inputs)) + 2)
+    return min(MOST_SETS, ROTATED_BYTES // max(1, bytes_of(problem, inputs)) + 1)
 
 
 def run(problem: Any, inputs: Inputs, contestants: Sequence[Contestant], options: Options) -> Outcome:
@@ -200,7 +200,7 @@ def _turns(
         elif contestant.capture is not None:
             with _noted(outcome, f"{contestant.name}, {metric}"):
                 yield contestant.name, kernel_turn(problem, inputs, contestant, options)
-        else:
+        elif contestant.rotate:
             outcome.skip(f"{contestant.name}, {metric}", "it cannot be captured in a CUDA graph")
 
 

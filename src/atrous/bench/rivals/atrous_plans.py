@@ -38,7 +38,8 @@ def contestants(problem: Any, inputs: Inputs, device: str, engine: str | None = 
     """Return the functional call and the plan, on NumPy arrays or on CuPy's; `engine` names one for both."""
     where = _Gpu() if device == "cuda" else _Cpu()
     count = sets_of(problem, inputs) if device == "cuda" else 1
-    sets = [where.carry(inputs) for _ in range(count)]
+    first = where.carry(inputs)
+    sets = [first, *({name: array.copy() for name, array in first.items()} for _ in range(1, count))]
     try:
         found = [_functional(problem, sets[0], where, engine)]
         if getattr(problem, "weighting", "") != "custom":  # a plan takes a named weighting, a function any table
@@ -115,7 +116,7 @@ def _planned(problem: Any, sets: list[dict[str, Any]], where: Any, engine: str |
 
     def spoil() -> None:
         for y in outs:
-            y[...] = 77
+            y.view("uint8")[...] = 0x77
 
     graph = None if where.capture is None else lambda calls: where.capture(calls, spoil, lambda: where.fetch(outs[-1]))
     kernel = f"{plan.kernel} ({plan.engine})"

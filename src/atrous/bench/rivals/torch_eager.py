@@ -51,7 +51,8 @@ def contestants(problem: Any, inputs: Inputs, device: str) -> list[Contestant]:
 def _contestant(name: str, order: str, compute: Callable[..., Any], problem: Any, inputs: Inputs, device: str) -> Contestant:
     torch = importlib.import_module("torch")
     count = sets_of(problem, inputs) if device == "cuda" else 1
-    sets = [tensors(problem, inputs, device, order) for _ in range(count)]
+    first = tensors(problem, inputs, device, order)
+    sets = [first, *({name: tensor.clone() for name, tensor in first.items()} for _ in range(1, count))]
     last: list[Any] = [None]
 
     def run_on(operands: dict[str, Any]) -> Callable[[], None]:
