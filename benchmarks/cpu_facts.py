@@ -14,6 +14,7 @@ import argparse
 import importlib.metadata
 import importlib.util
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -172,7 +173,7 @@ def main() -> int:
     packages = [name for name, reason in absent.items() if reason is None]
     rows, skipped = timed(packages, chosen.rounds, lambda words: print(words, file=sys.stderr))
     more, lacking = sizes(packages)
-    document = record.document("cpu facts", {"rounds": chosen.rounds}, absent)
+    document = record.document("cpu facts", {"rounds": chosen.rounds}, absent, openblas_coretype=os.environ.get("OPENBLAS_CORETYPE"))
     document |= dict(rows=rows + more, skipped=skipped + lacking, roofs=roofs("torch" in packages))
     for row in document["rows"]:
         print(f"{row['what']:14} {row['package']:12} {quantity(statistics.median(row['values']), {'seconds': 's', 'bytes': 'B'}[row['unit']])}")

@@ -248,6 +248,12 @@ def summarise(layers: Iterable[Layer], rival: str | None = None) -> Summary | No
     return Summary(geomean(ratios), min(ratios), max(ratios), len(ratios), lost)
 
 
+def floor_share(layers: Iterable[Layer]) -> str:
+    """Return in words which share of our time the roofline's floor is: geometric mean and the worst layer; "" where no floor is known."""
+    shares = [layer.floor / layer.ours.median for layer in layers if layer.floor and layer.ours]
+    return f"{geomean(shares):.2f} ({min(shares):.2f} at worst)" if shares else ""
+
+
 def by_family(layers: Iterable[Layer]) -> dict[str, list[Layer]]:
     """Return the layers of each family, the family that does worst against the fastest rivals first; those with no ratio last."""
     found: dict[str, list[Layer]] = {}

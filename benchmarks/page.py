@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from drawing import Bar, around, quantity, ratio_bars, row_height
-from evidence import METRICS, Document, Evidence, Layer, NetworkSum, Suite, by_family, losses, networks, summarise
+from evidence import METRICS, Document, Evidence, Layer, NetworkSum, Suite, by_family, floor_share, losses, networks, summarise
 from page_parts import call_costs, roofline, scaling_plots
 
 HERE = Path(__file__).resolve().parent
@@ -76,14 +76,14 @@ def loss_table(layers: list[Layer]) -> str:
 
 def family_table(suite: Suite, metric: str) -> str:
     """Return ratios by family against the fastest rival and against each, the worst family first."""
-    rivals = suite.rivals(metric)
+    rivals, floors = suite.rivals(metric), floor_share(suite.of(metric))
     rows = []
     for family, layers in [*by_family(suite.of(metric)).items(), ("all", suite.of(metric))]:
         cells = [summarise(layers), *(summarise(layers, rival) for rival in rivals)]
         if cells[0]:
             found = [f"{cell.mean:.2f} <span class=soft>({cell.worst:.2f} to {cell.best:.2f}; {cell.layers})</span>" if cell else "" for cell in cells]
-            rows.append([f"<b>{text(family)}</b>", f"{cells[0].lost} of {cells[0].layers}", *found])
-    return table(["family", "lost", "fastest rival of each layer", *rivals], rows, (1,))
+            rows.append([f"<b>{text(family)}</b>", f"{cells[0].lost} of {cells[0].layers}", *found, *([floor_share(layers)] if floors else [])])
+    return table(["family", "lost", "fastest rival of each layer", *rivals, *(["the floor / ours"] if floors else [])], rows, (1,))
 
 
 def bar(layer: Layer, place: int) -> Bar | None:

@@ -20,7 +20,7 @@ from typing import Any
 import arrays_vs_torch
 import page
 from drawing import quantity
-from evidence import METRICS, ROOT, Document, Evidence, Suite, by_family, committed, gather, losses, networks, summarise
+from evidence import METRICS, ROOT, Document, Evidence, Suite, by_family, committed, floor_share, gather, losses, networks, summarise
 
 README = ROOT / "README.md"
 PAGE = ROOT / "docs" / "benchmarks.html"
@@ -44,7 +44,7 @@ def family_table(suite: Suite, metric: str, columns: dict[str, Callable[[Any], A
     for family, members in [*by_family(layers).items(), (ALL, layers)]:
         overall = summarise(members)
         if overall:
-            cells = [str(summary) if (summary := column(members)) else "" for column in columns.values()]
+            cells = [str(column(members) or "") for column in columns.values()]
             lines.append([f"**{ALL}**" if family == ALL else family, *([f"{overall.lost} of {overall.layers}"] if lost else []), *cells])
     return markdown(["family", *(["lost"] if lost else []), *columns], lines)
 
@@ -66,9 +66,10 @@ def metric_tables(suite: Suite, metric: str) -> str:
     if lost:
         worst = [f"{one.name} at {one.setting.partition(',')[0]} ({one.ratio(str(one.best)):.2f}, {one.best})" for one in lost[:3]]
         said += f"; the worst are {'; '.join(worst)}"
+    floors: dict[str, Callable[[Any], Any]] = {"the floor / ours": floor_share} if floor_share(layers) else {}
     parts = [
         f"{said}.",
-        family_table(suite, metric, {setting: at(setting) for setting in suite.settings(metric)}, lost=True),
+        family_table(suite, metric, {setting: at(setting) for setting in suite.settings(metric)} | floors, lost=True),
         "<details><summary>Against each rival, and whole networks</summary>",
         family_table(suite, metric, {rival: against(rival) for rival in suite.rivals(metric)}, lost=False),
         network_table(suite, metric),
@@ -97,11 +98,14 @@ def suite_tables(suite: Suite) -> str:
     where, versions = facts["where"], facts["versions"]
     gpu = where["gpu"] if facts.get("settings", {}).get("device") == "cuda" else None
     machine = f"{gpu['name']}, driver {gpu['driver']}, {where['processor']}" if gpu else f"{where['processor']}, {where['threads']} threads"
-    with_what = ", ".join(f"{name} {version}" for name, version in versions.items())
+    first = {version: name for name, version in reversed(versions.items()) if name != "atrous"}  # torch once, not once a rival made of it
+    with_what = ", ".join(f"{name} {version}" for name, version in versions.items() if first.get(version) == name)
+    with_what += f", OPENBLAS_CORETYPE={where['openblas_coretype']}" if where.get("openblas_coretype") else ""
     absent = "".join(f"; {name} is absent: {reason.rstrip('.')}" for name, reason in suite.absent.items())
     foot = (
         f"Rival's time / ours, so below 1 is slower than the rival: geometric mean (worst to best layer; layers). {machine}; {with_what}; "
-        f"{facts['date']}, commit {facts['commit']}; all figures in {link(suite.path)}{absent}. Every layer is drawn in [the page](docs/benchmarks.html)."
+        f"{facts['date']}, commit {facts['commit']}; all figures in {link(suite.path)}{absent}. "
+        "Every layer is drawn in [the page](docs/benchmarks.html) and the [pictures](docs/benchmarks)."
     )
     return "\n\n".join([*(metric_tables(suite, metric) for metric in suite.metrics), foot])
 

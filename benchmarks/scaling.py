@@ -14,6 +14,7 @@ import argparse
 import dataclasses
 import json
 import math
+import os
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -117,7 +118,13 @@ def main() -> int:
     presence = rivals.presence(plug_ins, "cpu")
     present = [plug_in for plug_in in plug_ins if presence[plug_in.NAME] is None]
     options = contest.Options(rounds=chosen.rounds, report=lambda words: print(words, file=sys.stderr) if words.endswith("done") else None)
-    fresh = record.document("scaling", {**options.settings(), "cases": CASES}, presence, {one.NAME: one.version() for one in present})
+    fresh = record.document(
+        "scaling",
+        {**options.settings(), "cases": CASES},
+        presence,
+        {one.NAME: one.version() for one in present},
+        openblas_coretype=os.environ.get("OPENBLAS_CORETYPE"),
+    )
     fresh["fits"] = []
     path = RESULTS / "cpu" / f"{fresh['date']}-{fresh['commit'].removesuffix('+')}-scaling.json" if chosen.save else chosen.out
     document = opened(path, fresh)

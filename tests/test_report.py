@@ -101,8 +101,20 @@ def test_tables_say_what_was_lost_and_who_was_absent(tmp_path):
     assert "never run on a device" in report.device_tables(found)
     device = made.suite(metrics=("kernel", "wall"), where={**made.HEAD["where"], "gpu": made.GPU})
     text = report.device_tables(evidence.gather(made.write(tmp_path, device=device)))
+    assert "the floor / ours" not in text
     assert "Some GPU, driver 600.1, A Processor" in text and text.index("CUDA graph") < text.index("host's clock")
     assert "| plan(x, out=y)" not in text and "| `plan(x, out=y)` | 3.20 (3.10 to 3.30) | 3.5, met |" in report.issue_table(found.issue)
+
+
+def test_a_floor_that_is_known_is_shown_and_a_version_is_said_once(tmp_path):
+    device = made.suite(metrics=("kernel",), where={**made.HEAD["where"], "gpu": made.GPU, "openblas_coretype": "Haswell"})
+    device["versions"] = {"numpy": "2.4.6", "torch": "2.13.0", "atrous": "0.1.0", "torch eager": "2.13.0"}
+    for row in device["rows"]:
+        row["floor_seconds"] = min(row["seconds"]) / (4 if row["family"] == "grouped" else 2)
+    text = report.device_tables(evidence.gather(made.write(tmp_path, device=device)))
+    assert "| the floor / ours |" in text and "| 0.20 (0.20 at worst) |" not in text
+    assert re.search(r"\| grouped .*\| 0\.2\d \(0\.2\d at worst\) \|", text)
+    assert "; numpy 2.4.6, torch 2.13.0, OPENBLAS_CORETYPE=Haswell; " in text
 
 
 def test_tables_have_as_many_cells_in_every_row(tmp_path):
