@@ -96,12 +96,17 @@ def test_every_contestant_has_a_turn_in_every_round_and_each_is_first_in_its_rou
 
 
 def test_a_turn_that_was_interrupted_is_made_again(monkeypatch):
-    counts = iter([0, 5, 5, 6, 6, 6])
-    monkeypatch.setattr(contest, "interruptions", lambda: next(counts))
-    times = iter([3.0, 2.0, 1.0])
-    assert contest.undisturbed(lambda: next(times), deadline=math.inf) == 1.0
-    monkeypatch.setattr(contest, "interruptions", iter([0, 5]).__next__)
-    assert contest.undisturbed(lambda: 3.0, deadline=0.0) == 3.0
+    def turn_after_turn(*counts, deadline=math.inf):
+        """Return the turn that counts (1.0 the first, 2.0 the second ...), interrupted so often each."""
+        seen = iter([place for count in counts for place in (0, count)])
+        monkeypatch.setattr(contest, "interruptions", lambda: next(seen))
+        turns = iter(range(1, 99))
+        return contest.undisturbed(lambda: next(turns), deadline)
+
+    assert turn_after_turn(0) == 1
+    assert turn_after_turn(5, 1, 0) == 3
+    assert turn_after_turn(5, 1, 3, 2, 4) == 2  # as often as it may
+    assert turn_after_turn(5, deadline=0.0) == 1
 
 
 def test_inputs_are_never_zeros_and_images_repeat_only_in_large_batches(monkeypatch):
@@ -115,15 +120,22 @@ def test_inputs_are_never_zeros_and_images_repeat_only_in_large_batches(monkeypa
         assert "residual" not in inputs or inputs["residual"].shape == getattr(many, "conv", many).y_shape
 
 
-SAMPLED = range(60)
+SAMPLED = [
+    *(case for seed in range(60) if 0 not in (case := any_problem(seed)).y_shape and not getattr(case, "return_indices", False)),
+    parse("n2c4h11w11_avg_r3s3_pad0:-1:0:-1_stride2_ceil_f32"),  # the last windows hang over cells that are cropped
+    parse("n2c4h9w9_avg_r3s3_pad1_stride2_ceil_includepad_f32"),
+    parse("n2c4h9w9_gaussian_r3s3_pad1_stride2_normfull_f32"),
+    parse("n2c4h9w9_inverse_r3s2_pad1_stride2_dil2_f16_nchw"),
+    parse("n2c8h9w9_k8r3s3_pad1_stride2_dil2_g4_circular_f32_nchw_bias_residual"),
+    parse("n2c8h9w9_k8r3s3_pad1_u8_outi8_scalef32_biasi32_relu_zp7_outzp3"),
+    parse("n2c8h11w9_k8r3s3_pad1_stride2_f32_residual_silu+avg_r3s2_pad1_stride2_ceil_includepad"),
+]
 
 
-@pytest.mark.parametrize("seed", SAMPLED)
-def test_a_sampled_check_passes_what_is_right_and_sees_what_is_wrong(seed, monkeypatch):
-    """The whole of a small result and the sampled part of it are judged alike: by the same bound, and both see every channel's shift."""
-    problem = any_problem(seed)
-    if 0 in problem.y_shape or getattr(problem, "return_indices", False):
-        problem = parse("n2c5h6w7_k6r3s2_pad1:0:2:1_stride2x1_f16_scale_bias_residual_relu")
+@pytest.mark.parametrize("problem", SAMPLED, ids=str)
+def test_a_sampled_check_passes_what_is_right_and_sees_what_is_wrong(problem, monkeypatch):
+    """The sampled part of a small result is judged as the whole: right is within the bound, and what is wrong everywhere is seen."""
+    seed = SAMPLED.index(problem)
     inputs = testing.random_inputs(problem, seed)
     y = atrous_plans.functional(problem, inputs, "arrays")()
     monkeypatch.setattr(check, "WHOLE_STEPS", -1)
@@ -167,8 +179,9 @@ def test_a_rival_that_rounds_after_every_operation_is_allowed_that_and_no_more()
 
 def test_noise_that_overlaps_gives_no_verdict():
     assert ratios.ratio([2.0, 2.1, 2.2], [1.0, 1.1, 1.2]).outside_noise
+    assert not ratios.ratio([2.0, 2.1], [1.0, 1.1, 1.2]).outside_noise  # two rounds have no spread
     assert not ratios.ratio([1.0, 1.3, 1.4], [1.2, 1.1, 1.0]).outside_noise
-    assert not ratios.ratio([1.2, 1.3], [1.0, 1.2]).outside_noise
+    assert not ratios.ratio([1.2, 1.3, 1.25], [1.0, 1.2, 1.1]).outside_noise
     found = ratios.ratio([1.0, 2.0, 3.0], [4.0, 5.0, 6.0])
     assert (found.value, found.low, found.high, found.outside_noise) == (0.4, 1 / 6, 0.75, True)
     assert summary.ratio_in_words(found) == "0.40" and summary.ratio_in_words(ratios.ratio([1.0], [1.0])) == "(1.00)"

@@ -57,9 +57,19 @@ def test_a_wrong_result_of_ours_ends_with_1_and_of_a_rival_with_0(monkeypatch, q
     quick[0].spoil = lambda y: y.fill(0)
     assert main(["bench", CASE, "--rounds", "1", "--device", "cpu"]) == 0
     assert "skipped: torch eager mode: wrong result: " in capsys.readouterr().out
-    monkeypatch.setattr(contest, "worst_error", lambda *words, **more: (_ for _ in ()).throw(contest.WrongResult("so says the test")))
+
+    judged = []
+
+    def first_is_wrong(*words, **more):
+        judged.append(words)
+        if len(judged) == 1:
+            raise contest.WrongResult("so says the test")
+        return 0.5, 1
+
+    monkeypatch.setattr(contest, "worst_error", first_is_wrong)
     assert main(["bench", CASE, "--rounds", "1", "--device", "cpu", "--against", "none"]) == 1
-    assert "skipped: atrous: wrong result: so says the test" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "skipped: atrous: wrong result: so says the test" in printed and "x1: atrous plan " in printed
 
 
 def test_what_has_no_meaning_at_a_dtype_is_named_and_the_rest_is_measured(quick, capsys, tmp_path):

@@ -139,6 +139,16 @@ def test_differences_inside_the_noise_or_below_the_least_have_no_verdict(tmp_pat
     assert compared(capsys, old, new, "--least", "0.02")[0] == 1
 
 
+def test_a_large_difference_of_medians_whose_spreads_overlap_has_no_verdict(tmp_path, capsys):
+    old, new = results(tmp_path, "old", atrous=1.0), results(tmp_path, "new", atrous=1.5)
+    document = json.loads(new.read_text())
+    for row in document["rows"]:
+        row["seconds"] = [0.9, 1.5, 1.6, 1.5, 1.5]
+    new.write_text(json.dumps(document))
+    code, out, _ = compared(capsys, old, new)
+    assert code == 0 and "geomean 0.667 (rounds 0.631 to 1.100): no difference outside the noise" in out
+
+
 def test_a_small_loss_everywhere_is_a_regression_of_the_mean(tmp_path, capsys):
     old, new = results(tmp_path, "old", atrous=1.0), results(tmp_path, "new", atrous=1.03)
     code, out, _ = compared(capsys, old, new)

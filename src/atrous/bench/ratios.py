@@ -7,6 +7,8 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+FEWEST = 3
+
 
 @dataclass(frozen=True)
 class Ratio:
@@ -24,8 +26,12 @@ def median(seconds: Sequence[float]) -> float:
 
 
 def ratio(theirs: Sequence[float], ours: Sequence[float]) -> Ratio:
-    """Return their median over ours: above 1 we are faster; outside the noise where the two spreads (least to most) do not overlap."""
-    apart = max(ours) < min(theirs) or max(theirs) < min(ours)
+    """Return their median over ours: above 1 we are faster; outside the noise where the two spreads (least to most) do not overlap.
+
+    Fewer than FEWEST rounds have no spread to speak of, and so no verdict.
+    """
+    enough = min(len(theirs), len(ours)) >= FEWEST
+    apart = enough and (max(ours) < min(theirs) or max(theirs) < min(ours))
     return Ratio(median(theirs) / median(ours), min(theirs) / max(ours), max(theirs) / min(ours), apart)
 
 

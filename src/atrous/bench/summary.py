@@ -93,7 +93,7 @@ def ratio_in_words(found: Ratio | None) -> str:
 
 def total_in_words(total: Total, layers: int) -> str:
     """Return the line of a contestant: its sum, and for a rival how it compares with ours."""
-    words = f"{total.contestant:<24} {in_words(total.seconds):>9}"
+    words = f"{total.contestant:<28} {in_words(total.seconds):>9}"
     if total.layers < layers:
         words += f" over {total.layers} of {layers} kinds"
     if is_ours(total.contestant):
