@@ -7,7 +7,7 @@ import pytest
 
 from atrous.bench import check, contest, rivals
 from atrous.bench.contest import Unsupported
-from atrous.bench.rivals import cudnn_graph, cupy_im2col, onnxruntime_session, shared
+from atrous.bench.rivals import cudnn_graph, cupy_im2col, jax_jit, onnxruntime_session, shared
 from atrous.problem import parse
 from cases import all_cases
 
@@ -121,6 +121,19 @@ def test_several_nodes_of_a_model_give_what_one_gives():
         session = onnxruntime_session.Session(model, problem, inputs, problem.layout, "cpu", 3)
         session.run()
         check.worst_error(problem, inputs, session.output(), unfused=True)
+
+
+def test_several_sets_of_buffers_in_one_jitted_function():
+    if reason := jax_jit.available("cpu"):
+        pytest.skip(f"jax: {reason}")
+    problem = parse(MORE[0])
+    inputs = contest.inputs_of(problem)
+    operands = {name: shared.transposed(array, problem.weight_layout, "RSCK") if name == "weight" else array for name, array in inputs.items()}
+    last = [None]
+    replay, output = jax_jit.captured(jax_jit.operation(problem), [operands] * 3, last)
+    replay()
+    assert len(last[0]) == 3
+    check.worst_error(problem, inputs, output(), unfused=True)
 
 
 def test_graphs_for_cudnn_name_every_operand():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
+import json
 import os
 import platform
 import shutil
@@ -15,7 +16,8 @@ from typing import Any
 import atrous
 
 FORMAT = 2
-ROOT = Path(__file__).resolve().parents[3]
+_PACKAGE = Path(__file__).resolve().parents[1]
+ROOT = _PACKAGE.parents[1]
 #: what nvidia-smi is asked -> the name here; numbers where it gives numbers
 GPU_FACTS = {
     "name": "name",
@@ -49,12 +51,20 @@ def document(measures: str, settings: dict[str, Any], rivals: dict[str, str | No
 
 
 def commit() -> str:
-    """Return the short name of the source tree's commit, with a plus where files differ from it; "unknown" for an installed package."""
-    if shutil.which("git") is None or not (ROOT / "CMakeLists.txt").is_file():
-        return "unknown"
-    words = ["git", "-c", f"safe.directory={ROOT}", "describe", "--always", "--dirty=+", "--exclude=*"]
-    found = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or "unknown"
+    """Return the short name of the commit, with a plus where files differ from it: the source tree's, or that which an installed package was built of.
+
+    A tree copied without its history says it in a file COMMIT; "unknown" where nothing does.
+    """
+    if not (ROOT / "CMakeLists.txt").is_file():
+        built = _PACKAGE / "_build.json"
+        return str(json.loads(built.read_text(encoding="utf-8")).get("commit", "unknown")) if built.is_file() else "unknown"
+    said = ROOT / "COMMIT"
+    if shutil.which("git") is not None:
+        words = ["git", "-c", f"safe.directory={ROOT}", "describe", "--always", "--dirty=+", "--exclude=*"]
+        found = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+        if found:
+            return found
+    return (said.read_text(encoding="utf-8").strip() if said.is_file() else "") or "unknown"
 
 
 def place() -> dict[str, Any]:

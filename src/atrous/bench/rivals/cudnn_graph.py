@@ -41,7 +41,8 @@ def contestants(problem: Any, inputs: Inputs, device: str) -> list[Contestant]:
         raise Unsupported("cuDNN's graphs are asked for convolutions alone here")
     cudnn, torch = importlib.import_module("cudnn"), importlib.import_module("torch")
     order = "contiguous_format" if problem.layout == "NCHW" else "channels_last"
-    sets = [torch_eager.tensors(problem, inputs, device, order) for _ in range(sets_of(problem, inputs))]
+    first = torch_eager.tensors(problem, inputs, device, order)
+    sets = [first, *({name: tensor.clone() for name, tensor in first.items()} for _ in range(1, sets_of(problem, inputs)))]
     for operands in sets:
         empty = torch.empty(problem.n, problem.k, problem.p, problem.q, dtype=operands["x"].dtype, device=device)
         operands["y"] = empty.contiguous(memory_format=getattr(torch, order))

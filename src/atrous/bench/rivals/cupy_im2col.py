@@ -39,7 +39,8 @@ def contestants(problem: Any, inputs: Inputs, device: str) -> list[Contestant]:
     cupy = importlib.import_module("cupy")
     compute = operation(cupy, problem)
     arrays = {name: transposed(array, problem.weight_layout, "KRSC") if name == "weight" else array for name, array in inputs.items()}
-    sets = [{name: cupy.asarray(array) for name, array in arrays.items()} for _ in range(sets_of(problem, inputs))]
+    first = {name: cupy.asarray(array) for name, array in arrays.items()}
+    sets = [first, *({name: array.copy() for name, array in first.items()} for _ in range(1, sets_of(problem, inputs)))]
     last: list[Any] = [None]
 
     def run_on(operands: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ import functools
 import importlib
 import importlib.metadata
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -64,26 +64,26 @@ def _contestant(name: str, problem: Any, inputs: Inputs, device: str, precision:
     jitted = jax.jit(compute)
     count = min(MOST_SETS, max(LEAST_SETS, sets_of(problem, inputs))) if device == "cuda" else 1
     arrays = {name: transposed(array, problem.weight_layout, WEIGHTS[problem.layout][0]) if name == "weight" else array for name, array in inputs.items()}
-    sets = [{name: jax.device_put(array, place) for name, array in arrays.items()} for _ in range(count)]
+    first = {name: jax.device_put(array, place) for name, array in arrays.items()}
+    sets = [first, *({name: array.copy() for name, array in first.items()} for _ in range(1, count))]
     last: list[Any] = [None]
 
     def run_on(operands: dict[str, Any]) -> None:
         last[0] = jitted(**operands)
 
-    def capture(calls: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
-        """Return all sets of buffers computed by one jitted function: JAX' own way to have no gaps between kernels."""
-        whole = jax.jit(lambda several: [compute(**operands) for operands in several])
-        done: list[Any] = [None]
-
-        def replay() -> None:
-            done[0] = whole(sets)
-            last[0] = done[0][-1]
-
-        return replay, lambda: np.asarray(done[0][-1])
-
     calls = [functools.partial(run_on, operands) for operands in sets]
-    words: dict[str, Any] = {} if device == "cpu" else dict(rotate=calls, capture=capture)
+    words: dict[str, Any] = {} if device == "cpu" else dict(rotate=calls, capture=lambda several: captured(compute, sets, last))
     return Contestant(name, calls[0], lambda: np.asarray(last[0]), wait=lambda: jax.block_until_ready(last[0]), unfused=True, precision=precision, **words)
+
+
+def captured(compute: Callable[..., Any], sets: Sequence[dict[str, Any]], last: list[Any]) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """Return all sets of buffers computed by one jitted function, JAX' own way to have no gaps between kernels, and the output of the last."""
+    whole = importlib.import_module("jax").jit(lambda several: [compute(**operands) for operands in several])
+
+    def replay() -> None:
+        last[0] = whole(sets)
+
+    return replay, lambda: np.asarray(last[0][-1])
 
 
 def operation(problem: Any, precision: str = "") -> Callable[..., Any]:

@@ -52,7 +52,8 @@ def _contestant(name: str, mode: str, problem: Any, inputs: Inputs, device: str)
     own_graphs = device == "cuda" and mode == "max-autotune"
     # Its own graphs copy inputs that move, and count replays by the addresses they saw: one set of buffers is what its users have.
     count = 1 if device == "cpu" or own_graphs else sets_of(problem, inputs)
-    sets = [torch_eager.tensors(problem, inputs, device, order) for _ in range(count)]
+    first = torch_eager.tensors(problem, inputs, device, order)
+    sets = [first, *({name: tensor.clone() for name, tensor in first.items()} for _ in range(1, count))]
     last: list[Any] = [None]
 
     def run_on(operands: dict[str, Any]) -> None:
