@@ -72,7 +72,7 @@ def verify(run: Run) -> str:
     for piece in pieces:
         piece.unlink(missing_ok=True)
     if not runs:
-        raise Failed(f"no process of {jobs} wrote a ledger: see {run.log.name}")
+        raise Failed(f"no process of {jobs} wrote a ledger: {last_line(run.log.read_text())}")
     failures = [failure for record in runs for failure in record["failures"]]
     exact = sum(record["exact_problems"] for record in runs)
     bounded = sum(sum(record["bounded_runs"].values()) for record in runs)
@@ -130,6 +130,8 @@ def sanitizer(run: Run) -> str:
     for name, text in zip(tools, said, strict=True):
         if "Device not supported" in text:
             raise Absent(f"{tool} refuses this device: Device not supported")
+        if " 0 failures in " not in text:  # what was not proved was not checked either
+            raise Failed(f"the proof under {name} came to no good end: {last_line(text)}")
         summary = [line.strip("= ") for line in text.splitlines() if "SUMMARY" in line]
         lines.append(f"{name}: {summary[-1] if summary else 'no summary: ' + last_line(text)}")
     run.facts["summaries"] = lines
@@ -211,7 +213,7 @@ def measured(run: Run, name: str, share: float, *words: Any, against: Any = ("to
 
 def device_engine(run: Run) -> str:
     """Return the engine to prove and measure with: the compiled one, or where it was not built the runtime's."""
-    return "compiled" if (run.folder / SITE / "atrous").is_dir() else "runtime"
+    return "compiled" if any((run.folder / SITE / "atrous").glob("_cuda.*.so")) else "runtime"
 
 
 def architecture() -> str:

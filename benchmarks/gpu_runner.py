@@ -108,7 +108,7 @@ class Run:
         for words, process, text in zip(commands, processes, said, strict=True):
             if process.returncode not in accept:
                 last = " | ".join(text.strip().splitlines()[-3:])
-                raise Failed(f"exit status {process.returncode} of: {shlex.join(map(str, words))}: {last}")
+                raise Failed(f"{last}; exit status {process.returncode} of: {shlex.join(map(str, words))}")
         return said
 
     def _keep(self, words: Sequence[str], output: Path) -> str:

@@ -145,7 +145,7 @@ def test_one_part_stops_no_other(tmp_path, capsys):
     assert time.monotonic() - begin < 20
     found = [record(tmp_path, f"{number:02}-{part.name}") for number, part in enumerate(parts, 1)]
     assert [each["status"] for each in found] == ["done", "failed", "failed", "absent", "unfinished", "failed", "timed out", "done"]
-    assert found[1]["line"].startswith("exit status 3 of:") and found[1]["line"].endswith("what it said") and "what it said" in found[1]["last_words"]
+    assert found[1]["line"].startswith("what it said; exit status 3 of:") and "what it said" in found[1]["last_words"]
     assert (found[2]["line"], found[3]["line"]) == ("KeyError: 'a key'", "the tool is not here")
     assert (found[4]["line"], found[5]["line"]) == ("3 layers were left", "2 of ours not right")
     assert "begun" in found[6]["last_words"], "what a command said before its end is kept"
@@ -222,6 +222,17 @@ def test_a_gpu_is_asked_for_its_architecture(tmp_path, monkeypatch):
     tool.write_text("#!/bin/sh\necho 'no devices were found'\nexit 6\n")
     with pytest.raises(Absent, match="no devices were found"):
         gpu_parts.architecture()
+
+
+def test_a_checker_under_which_nothing_was_proved_has_found_nothing(tmp_path, monkeypatch):
+    tool = tmp_path / "compute-sanitizer"
+    tool.write_text("#!/bin/sh\necho \"$PROOF\"\necho '========= ERROR SUMMARY: 0 errors'\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for proof, status in (("  0 failures in 12.0 s", "done"), ("  nothing ran", "failed"), ("Device not supported", "absent")):
+        monkeypatch.setenv("PROOF", proof)
+        session(tmp_path / status).run([Part("sanitizer", 20, gpu_parts.sanitizer)], 30)
+        assert record(tmp_path / status, "01-sanitizer")["status"] == status
 
 
 def test_a_part_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
