@@ -31,7 +31,8 @@ constexpr AddEntries kFamilies[] = {
 // The simulator runs every kernel; the device's table has these where nvcc was asked for sm_90a.
 const std::vector<AddEntries> kSm90Families = {
 #if defined(ATROUS_SIMULATED) || defined(ATROUS_WITH_SM90)
-    add_probes_gemm_sm90, add_probes_matrix_sm90, add_probes_mbarrier, add_probes_tensor_copy, add_probes_wgmma,
+    add_probes_gemm_sm90, add_probes_matrix_sm90, add_probes_mbarrier,
+    add_probes_rates,     add_probes_tensor_copy, add_probes_wgmma,
 #endif
 };
 

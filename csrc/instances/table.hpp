@@ -59,6 +59,7 @@ void add_probes_warp(std::vector<KernelEntry>& entries);
 void add_probes_gemm_sm90(std::vector<KernelEntry>& entries);
 void add_probes_matrix_sm90(std::vector<KernelEntry>& entries);
 void add_probes_mbarrier(std::vector<KernelEntry>& entries);
+void add_probes_rates(std::vector<KernelEntry>& entries);
 void add_probes_tensor_copy(std::vector<KernelEntry>& entries);
 void add_probes_wgmma(std::vector<KernelEntry>& entries);
 
