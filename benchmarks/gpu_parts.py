@@ -142,8 +142,6 @@ def sanitizer(run: Run) -> str:
 
 def micro(run: Run) -> str:
     """Measure what single primitives reach: copies, empty kernels, wgmma, im2col loads, L2; in a rehearsal check them on the simulator."""
-    if not (BENCHMARKS / "micro" / "run.py").is_file():
-        raise Absent("benchmarks/micro is not in this tree")
     found = run.path("figures.json")
     seconds = ["--dry-run"] if run.dry else ["--seconds", str(int(max(10.0, run.left - LAST_LAYER_SECONDS)))]
     said = run.python(BENCHMARKS / "micro" / "run.py", found, *seconds)

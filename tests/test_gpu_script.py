@@ -58,7 +58,7 @@ def test_a_rehearsal_runs_every_part_and_a_second_one_none(tmp_path):
     assert first.returncode == 0, said
     table = first.stdout.rstrip().splitlines()[-len(NAMES) :]
     assert [line.split()[0] for line in table] == NAMES, "the table of the parts stands last"
-    lacking = {"05-sanitizer"} | (set() if (BENCHMARKS / "micro").is_dir() else {"06-micro"})
+    lacking = {"05-sanitizer"}
     for name in NAMES:
         found = record(folder, name)
         assert found["status"] == ("absent" if name in lacking else "done"), (name, found)
