@@ -244,7 +244,7 @@ def main(arguments: list[str] | None = None) -> int:
     which.add_argument("--full", type=int, metavar="N")
     which.add_argument("--only", nargs="+", metavar="IDENTITY")
     parser.add_argument("--seed", type=int, default=0, help="of --full: another seed draws other places")
-    parser.add_argument("--file", default="", help="of --full: plant in files whose names hold this alone")
+    parser.add_argument("--files", nargs="+", metavar="NAME", help="of --full: plant in files whose names hold one of these alone")
     parser.add_argument("--write", action="store_true", help="keep the fates in mutants.json")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the counts to FILE")
@@ -254,12 +254,12 @@ def main(arguments: list[str] | None = None) -> int:
     elif options.sample:
         chosen = sample(options.sample)
     elif options.full:
-        chosen = spread([mutant for mutant in every() if options.file in mutant.file], options.full, options.seed)
+        chosen = spread([mutant for mutant in every() if any(name in mutant.file for name in options.files or ("",))], options.full, options.seed)
     else:
         chosen = [mutant for mutant in every() if mutant.identity in options.only]
     results = run(chosen, options.jobs) if chosen else known()
     if options.write:
-        kept = {result["identity"]: result for result in (known() if RESULTS.exists() and (options.only or options.file) else [])}
+        kept = {result["identity"]: result for result in (known() if RESULTS.exists() and (options.only or options.files) else [])}
         kept.update({result["identity"]: result for result in results})
         RESULTS.write_text(json.dumps(sorted(kept.values(), key=lambda result: (result["file"], result["bug"])), indent=1) + "\n", encoding="utf-8")
     killed = percent_killed(results)
