@@ -60,12 +60,25 @@ def test_shifts_reach_every_tap_of_a_3x3_filter():
 
 
 @simulator
-def test_bytes_tell_which_rows_were_read():
-    read = device.rows_read("simulated", Host())
+@pytest.mark.parametrize("pixels_are_m", [True, False])
+def test_bytes_tell_which_rows_were_read(pixels_are_m):
+    read = device.rows_read("simulated", Host(), pixels_are_m)
     for shift in range(halo.SHIFTS):
         for m in range(64):
             assert read["row"][shift][m] == [shift + 10 * (m // 8) + m % 8] * 8
             assert read["piece"][shift][m] == list(range(8))
+
+
+@pytest.mark.parametrize("pixels_are_m", [True, False])
+def test_controls_are_the_pixels_that_begin_a_pattern(pixels_are_m):
+    wrong = np.zeros((halo.SHIFTS, 64, 64), bool)
+    assert device.controls(wrong, pixels_are_m) == 0
+    for shift, pixel in ((1, 0), (7, 3), (8, 8), (22, 0)):  # begin within a pattern
+        wrong[(shift, pixel) if pixels_are_m else (shift, slice(None), pixel)] = True
+    assert device.controls(wrong, pixels_are_m) == 0
+    for shift, pixel in ((0, 0), (8, 7), (16, 1)):
+        wrong[(shift, pixel, 5) if pixels_are_m else (shift, 5, pixel)] = True
+    assert device.controls(wrong, pixels_are_m) == 3
 
 
 @simulator
@@ -113,6 +126,7 @@ def test_rates_follow_from_the_times():
 def test_a_wrong_value_is_a_failure_but_for_what_is_asked_of_a_gpu():
     wrong = {"group": "halo", "check": {"wrong": 1, "engine": "compiled"}}
     assert not run.is_wrong(wrong) and run.is_wrong(wrong | {"group": "wgmma"})
+    assert run.is_wrong({"group": "halo", "check": {"wrong": 1, "wrong_controls": 1, "engine": "compiled"}})
     assert run.is_wrong(wrong | {"check": {"wrong": 1, "engine": "simulated"}}) and not run.is_wrong({"group": "l2", "check": None})
 
 
@@ -253,9 +267,10 @@ def test_a_measure_is_timed_by_replays_of_a_graph(group, monkeypatch):
     torch = FakeTorch(runtime)
     monkeypatch.setitem(sys.modules, "torch", torch)
     monkeypatch.setattr(compiled, "_load", lambda: (runtime.module, None))
+    monkeypatch.setattr(device, "WARM_SECONDS", 0.0)
     stage = device.Stage()
     samples, cycles = stage.seconds(measure)
-    assert samples == pytest.approx([1e-3 / measure.nodes] * device.SAMPLES) and torch.replays == device.SAMPLES + 1
+    assert samples == pytest.approx([1e-3 / measure.nodes] * device.SAMPLES) and torch.replays == 1 + 2 * device.SAMPLES
     assert torch.graphs == [measure.nodes]
     # the model's clock stands still, and memory was filled with ones
     assert cycles == ([] if measure.cycles_at is None else [0] * measure.probe.grid[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from atrous.probes.probe import Arrays, Probe
 from atrous.redzones import Guarded, Host, TorchMemory
 
 SAMPLES = 15
+WARM_SECONDS = 0.2  # of replays before the first sample: clocks rise, and fall again where the power does not last
 ENGINES = {"compiled": compiled, "simulated": simulated}
 
 
@@ -49,22 +51,34 @@ def run(probe: Probe, given: Arrays, engine: str, memory: Host) -> np.ndarray:
 def check(probe: Probe, engine: str, memory: Host, seed: int = 0) -> dict[str, Any]:
     """Return how many elements of a probe's y are wrong in each of its blocks; of a halo tile, what was read instead."""
     given = probe.draw(seed)
-    wrong = references.wrong_in_each(probe, given, run(probe, given, engine, memory))
+    y = run(probe, given, engine, memory)
+    wrong = references.wrong_in_each(probe, given, y)
     found: dict[str, Any] = {"engine": engine, "wrong": sum(wrong), "of": int(np.prod(probe.output[0]))}
     if probe.header == halo.HEADER:
-        found["wrong_by_shift"] = wrong
+        pixels_are_m = "<true>" in probe.kernel
+        found |= {"wrong_by_shift": wrong, "wrong_controls": controls(references.expected(probe, given) != y, pixels_are_m)}
         if sum(wrong):
-            found["read"] = rows_read(engine, memory)
+            found["read"] = rows_read(engine, memory, pixels_are_m)
     return found
 
 
-def rows_read(engine: str, memory: Host) -> dict[str, Any]:
+def controls(is_wrong: np.ndarray, pixels_are_m: bool) -> int:
+    """Return how many elements are wrong of pixels whose 8 rows begin where the swizzle's pattern does, which no shift can disturb.
+
+    They are the first 8 of the shifts that are multiples of 8 rows: wrong there, the fault is the probe's and tells nothing of shifts.
+    """
+    aligned = is_wrong[:: halo.PATTERN_ROWS]
+    return int((aligned[:, : halo.SIDE] if pixels_are_m else aligned[:, :, : halo.SIDE]).sum())
+
+
+def rows_read(engine: str, memory: Host, pixels_are_m: bool) -> dict[str, Any]:
     """Return which row, and which 16 bytes of it, a wgmma reads where it should read pixel m, for each shift: told by the bytes themselves."""
-    probe = halo.halo(copied=False, pixels_are_m=True)
+    probe = halo.halo(copied=False, pixels_are_m=pixels_are_m)
     unit = halo.stored(np.eye(halo.CHANNELS), "bfloat16")
     rows = np.broadcast_to(np.arange(halo.PIXELS)[:, None], (halo.PIXELS, halo.CHANNELS))
     pieces = np.broadcast_to(np.arange(halo.CHANNELS) // 8, (halo.PIXELS, halo.CHANNELS))
-    of_row, of_piece = (run(probe, {"x": halo.stored(numbers, "bfloat16"), "w": unit}, engine, memory) for numbers in (rows, pieces))
+    results = (run(probe, {"x": halo.stored(numbers, "bfloat16"), "w": unit}, engine, memory) for numbers in (rows, pieces))
+    of_row, of_piece = (y if pixels_are_m else y.transpose(0, 2, 1) for y in results)
     return {"row": np.nan_to_num(of_row[:, :, ::8], nan=-1).astype(int).tolist(), "piece": np.nan_to_num(of_piece[:, :, ::8], nan=-1).astype(int).tolist()}
 
 
@@ -121,8 +135,14 @@ class Stage:
         start, stop = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         samples = []
         with torch.cuda.stream(self.stream):
-            graph.replay()
+            until = time.monotonic() + WARM_SECONDS
+            while True:
+                graph.replay()
+                self.stream.synchronize()
+                if time.monotonic() >= until:
+                    break
             for _ in range(SAMPLES):
+                graph.replay()  # under way while the next one is enqueued, so that enqueuing is not timed
                 start.record(self.stream)
                 graph.replay()
                 stop.record(self.stream)

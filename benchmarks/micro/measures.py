@@ -47,13 +47,13 @@ def nodes_for(seconds: float) -> int:
 
 
 def copies() -> list[Measure]:
-    """Return copies of 1 to 512 MiB that find nothing in L2, and of up to 16 MiB whose x and y stay there."""
+    """Return copies of 1 to 512 MiB that find nothing in L2, and of up to 8 MiB whose x and y stay there, in the half of L2 that is near too."""
     found = []
     for size in (1 << exponent for exponent in range(10)):
         probe, check = rate_copy.copy(size * MIB), rate_copy.PROBES[0]
         words = dict(bytes=2 * size * MIB, nodes=nodes_for(1.5e-6 + 2 * size * MIB / 4e12))
         found.append(Measure("copy", f"copy of {size} MiB, from memory", probe, check, pool=POOL_BYTES, **words))
-        if size <= 16:
+        if size <= 8:
             found.append(Measure("copy", f"copy of {size} MiB, from L2", probe, check, pool=size * MIB, **words))
     return found
 

@@ -30,7 +30,7 @@ here on the simulator, there on the GPU, on inputs whose results are exact. Each
 crash or a hang loses that group alone. A time is that of one launch in a CUDA graph, the median of 15 replays, on random data.
 With --dry-run nothing is timed: the kernels are compiled where nvcc is, the simulator checks them, and the file has the same
 rows with "seconds" null. Exits with 1 where a value is wrong, other than of a halo tile on a GPU, which is the answer to a
-question, or where a figure is missing without --dry-run.
+question (but for pixels that begin a pattern of the swizzle, which must be right), or where a figure is missing without --dry-run.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ from atrous.bench import record  # noqa: E402
 from atrous.engines import simulated  # noqa: E402
 
 SECONDS = 60.0
-GROUP_SECONDS = 30.0  # one that takes longer hangs
+GROUP_SECONDS = 15.0  # one that takes longer hangs
+END_SECONDS = 5.0  # for the driver to take down what a killed process left
 SOURCE = ROOT / "csrc" / "instances" / "probes_rates.cu"
 
 
@@ -90,7 +91,9 @@ def compiled_here() -> dict[str, Any]:
     pattern = r"entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads.*?Used (\d+) registers"
     found = re.findall(pattern, said, re.DOTALL)
     kernels = {name: {"stack": int(stack), "spilled": int(stores) + int(loads), "registers": int(used)} for name, stack, stores, loads, used in found}
-    return {"reason": None, "kernels": kernels, "warnings": [line for line in said.splitlines() if "warning" in line.lower()]}
+    # that it puts wgmmas one after another ptxas says as information, and what is then measured is no ceiling
+    told = ("warning", "potential performance loss")
+    return {"reason": None, "kernels": kernels, "warnings": [line for line in said.splitlines() if any(word in line.lower() for word in told)]}
 
 
 def child(group: str, dry: bool, deadline: float, path: str) -> None:
@@ -123,7 +126,7 @@ def grouped(group: str, dry: bool, deadline: float) -> tuple[list[dict[str, Any]
         hangs = process.is_alive()
         if hangs:
             process.kill()
-            process.join()
+            process.join(END_SECONDS)
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
     missing = next((row["missing"] for row in rows if "missing" in row), None)
     if missing is None and (hangs or process.exitcode):
@@ -183,9 +186,10 @@ def line(row: dict[str, Any]) -> str:
 
 
 def is_wrong(row: dict[str, Any]) -> bool:
-    """Return whether a value is wrong that should be right; on a GPU, what a halo tile gives is the answer that was asked for."""
+    """Return whether a value is wrong that should be right; on a GPU, what a halo tile gives is the answer that was asked for, its controls aside."""
     check = row.get("check") or {}
-    return bool(check.get("wrong")) and not (row["group"] == "halo" and check["engine"] == "compiled")
+    answers = row["group"] == "halo" and check.get("engine") == "compiled"
+    return bool(check.get("wrong_controls") if answers else check.get("wrong"))
 
 
 def main(arguments: list[str] | None = None) -> int:

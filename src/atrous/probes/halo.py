@@ -15,6 +15,7 @@ from .rate_wgmma import CYCLES
 HEADER = "atrous/probes/halo.cuh"
 PITCH, SIDE, CHANNELS = 10, 8, 64
 PIXELS = PITCH * PITCH
+PATTERN_ROWS = 8  # of 128 bytes each, after which the swizzle repeats
 #: rows by which the product may begin past the tile's first: the taps of a 3x3 filter are those of 0, 1, 2, 10 ... 22
 SHIFTS = PIXELS - (SIDE - 1) * (PITCH + 1)
 SHARED_BYTES = (13 + 8 + 1) * 1024

@@ -78,6 +78,7 @@ __global__ void __launch_bounds__(128) probe_halo_copied(const __grid_constant__
     prims::load_tile(image + halo::kWeights, &a.w, barrier, 0, 0);
   }
   prims::wait(barrier, 0);
+  prims::sync_block();  // warps whose lanes waited apart come together, as wgmma needs them
   halo::multiply<kPixelsAreM>(a.probe, image);
 }
 
