@@ -144,7 +144,7 @@ def micro(run: Run) -> str:
     """Measure what single primitives reach: copies, empty kernels, wgmma, im2col loads, L2; in a rehearsal check them on the simulator."""
     found = run.path("figures.json")
     seconds = ["--dry-run"] if run.dry else ["--seconds", str(int(max(10.0, run.left - LAST_LAYER_SECONDS)))]
-    said = run.python(BENCHMARKS / "micro" / "run.py", found, *seconds)
+    said = run.python(BENCHMARKS / "micro" / "micro.py", found, *seconds)
     lines = [line for line in said.splitlines() if line.strip()]
     return f"{len(lines)} lines of figures, the last: {last_line(said)}"
 

@@ -22,7 +22,7 @@ from atrous.probes import halo, rate_copy, rate_loads, rate_wgmma
 from atrous.redzones import Host
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks" / "micro"))
-cudnn_kernels, device, measures, references, run = (importlib.import_module(name) for name in ("cudnn_kernels", "device", "measures", "references", "run"))
+cudnn_kernels, device, measures, references, micro = (importlib.import_module(name) for name in ("cudnn_kernels", "device", "measures", "references", "micro"))
 
 PROBES = {probe.name: probe for module in (rate_copy, rate_wgmma, rate_loads, halo) for probe in module.PROBES}
 SCHEDULES = ["in-order:0:latest", "reverse:0:earliest", "random:1:random", "greedy:1:latest"]
@@ -86,12 +86,12 @@ def test_a_wrong_halo_tile_is_reported_with_what_was_read(monkeypatch):
     monkeypatch.setattr(references, "wrong_in_each", lambda probe, given, y: [0, 5, *[0] * 21])
     found = device.check(halo.PROBES[0], "simulated", Host())
     assert found["wrong"] == 5 and found["wrong_by_shift"][1] == 5 and len(found["read"]["row"]) == 23
-    assert "by shift [0, 5, 0" in run.line({"group": "halo", "name": "tile", "seconds": None, "reason": "no GPU", "check": found})
+    assert "by shift [0, 5, 0" in micro.line({"group": "halo", "name": "tile", "seconds": None, "reason": "no GPU", "check": found})
 
 
-@pytest.mark.skipif(run.nvcc() is None, reason="nvcc not found")
+@pytest.mark.skipif(micro.nvcc() is None, reason="nvcc not found")
 def test_kernels_compile_for_sm_90a_and_spill_nothing():
-    found = run.compiled_here()
+    found = micro.compiled_here()
     assert found["reason"] is None and found["warnings"] == []
     assert len(found["kernels"]) == len({probe.kernel for probe in PROBES.values()})
     assert not [name for name, facts in found["kernels"].items() if facts["spilled"] or facts["stack"]]
@@ -115,26 +115,26 @@ def test_measures_fit_the_device_and_each_is_checked():
 
 def test_rates_follow_from_the_times():
     row = {"group": "wgmma", "seconds": [1e-3, 2e-3, 9e-3], "flops": 4e9, "bytes": 0, "cycles": [100, 300, 200], "products": 5, "warpgroups": 2, "blocks": 3}
-    assert run.figures(row) == {"microseconds": 2e3, "tflop_per_s": 2.0, "clock_ghz": 1e-4, "cycles_of_wgmma": 20.0}
+    assert micro.figures(row) == {"microseconds": 2e3, "tflop_per_s": 2.0, "clock_ghz": 1e-4, "cycles_of_wgmma": 20.0}
     row |= {"group": "l2", "flops": 0, "bytes": 6000, "products": 0}
-    assert run.figures(row) == pytest.approx({"microseconds": 2e3, "tb_per_s": 3e-6, "clock_ghz": 1e-4, "bytes_per_cycle": 10.0})
+    assert micro.figures(row) == pytest.approx({"microseconds": 2e3, "tb_per_s": 3e-6, "clock_ghz": 1e-4, "bytes_per_cycle": 10.0})
     row |= {"group": "halo", "bytes": 0, "products": 50, "warpgroups": 1}
-    assert run.figures(row)["cycles_by_shift"] == [2.0, 6.0, 4.0]
-    assert run.figures(row | {"seconds": None}) == {}
+    assert micro.figures(row)["cycles_by_shift"] == [2.0, 6.0, 4.0]
+    assert micro.figures(row | {"seconds": None}) == {}
 
 
 def test_a_wrong_value_is_a_failure_but_for_what_is_asked_of_a_gpu():
     wrong = {"group": "halo", "check": {"wrong": 1, "engine": "compiled"}}
-    assert not run.is_wrong(wrong) and run.is_wrong(wrong | {"group": "wgmma"})
-    assert run.is_wrong({"group": "halo", "check": {"wrong": 1, "wrong_controls": 1, "engine": "compiled"}})
-    assert run.is_wrong(wrong | {"check": {"wrong": 1, "engine": "simulated"}}) and not run.is_wrong({"group": "l2", "check": None})
+    assert not micro.is_wrong(wrong) and micro.is_wrong(wrong | {"group": "wgmma"})
+    assert micro.is_wrong({"group": "halo", "check": {"wrong": 1, "wrong_controls": 1, "engine": "compiled"}})
+    assert micro.is_wrong(wrong | {"check": {"wrong": 1, "engine": "simulated"}}) and not micro.is_wrong({"group": "l2", "check": None})
 
 
 @simulator
 def test_a_dry_run_writes_every_row_without_a_time(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(run, "compiled_here", lambda: {"reason": "not here", "kernels": {}})
+    monkeypatch.setattr(micro, "compiled_here", lambda: {"reason": "not here", "kernels": {}})
     out = tmp_path / "micro.json"
-    assert run.main([str(out), "--dry-run"]) == 0
+    assert micro.main([str(out), "--dry-run"]) == 0
     found = json.loads(out.read_text())
     rows = [row for row in found["rows"] if row["group"] != "cudnn"]
     assert found["format"] == 2 and found["measures"] == "micro"
@@ -160,21 +160,21 @@ def failing(group):
 @pytest.mark.parametrize(("rows", "reason"), [(crashing, "its process ended with 3"), (failing, "ValueError: a launch failed")])
 def test_a_group_that_crashes_costs_its_own_rows_alone(rows, reason, monkeypatch):
     monkeypatch.setattr(device, "rehearsed", rows)
-    found, missing = run.grouped("empty", True, 0.0)
+    found, missing = micro.grouped("empty", True, 0.0)
     assert missing == reason
-    completed = run.completed("empty", found, missing)
+    completed = micro.completed("empty", found, missing)
     assert [row["reason"] for row in completed] == ([None, reason] if rows is crashing else [reason, reason])
 
 
 def test_a_group_that_hangs_is_ended(monkeypatch):
     monkeypatch.setattr(device, "rehearsed", lambda group: time.sleep(60))
-    monkeypatch.setattr(run, "GROUP_SECONDS", 0.5)
-    assert run.grouped("empty", True, 0.0) == ([], "its process hung and was killed")
+    monkeypatch.setattr(micro, "GROUP_SECONDS", 0.5)
+    assert micro.grouped("empty", True, 0.0) == ([], "its process hung and was killed")
 
 
 def test_without_a_gpu_every_figure_is_missing_with_the_reason(tmp_path, monkeypatch):
     monkeypatch.setattr(device, "missing", lambda: "no GPU of that kind")
-    assert run.main([str(tmp_path / "out.json")]) == 1
+    assert micro.main([str(tmp_path / "out.json")]) == 1
     rows = json.loads((tmp_path / "out.json").read_text())["rows"]
     assert {row["reason"] for row in rows} == {"no GPU of that kind"}
 

@@ -1,4 +1,4 @@
-// The instances of conv_igemm_sm80 with 16-bit elements: every loader and tile, and the large tiles that sum segments.
+// The instances of conv_igemm_sm80 with float16 elements: every loader and tile, and the large tiles that sum segments.
 #include "atrous/kernels/conv_igemm_sm80.cuh"
 #include "instances/table.hpp"
 
@@ -9,26 +9,14 @@ void add_conv_igemm_sm80(std::vector<KernelEntry>& entries) {
   entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Float16Mma, Pieces, Tile128x64>));
   entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Float16Mma, Pieces, Tile64x64>));
   entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Float16Mma, Pieces, Tile64x32>));
-  entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Bfloat16Mma, Pieces, Tile128x128>));
-  entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Bfloat16Mma, Pieces, Tile128x64>));
-  entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Bfloat16Mma, Pieces, Tile64x64>));
-  entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Bfloat16Mma, Pieces, Tile64x32>));
   entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Float16Mma, Elements, Tile128x128>));
   entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Float16Mma, Elements, Tile128x64>));
   entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Float16Mma, Elements, Tile64x64>));
   entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Float16Mma, Elements, Tile64x32>));
-  entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Bfloat16Mma, Elements, Tile128x128>));
-  entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Bfloat16Mma, Elements, Tile128x64>));
-  entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Bfloat16Mma, Elements, Tile64x64>));
-  entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Bfloat16Mma, Elements, Tile64x32>));
   entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Float16Mma, Pieces, SegmentTile128x128>));
   entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Float16Mma, Pieces, SegmentTile128x64>));
-  entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Bfloat16Mma, Pieces, SegmentTile128x128>));
-  entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Bfloat16Mma, Pieces, SegmentTile128x64>));
   entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Float16Mma, Elements, SegmentTile128x128>));
   entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Float16Mma, Elements, SegmentTile128x64>));
-  entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Bfloat16Mma, Elements, SegmentTile128x128>));
-  entries.push_back(ATROUS_KERNEL(conv_igemm_sm80<Bfloat16Mma, Elements, SegmentTile128x64>));
 }
 
 }  // namespace atrous

@@ -15,6 +15,7 @@ constexpr AddEntries kFamilies[] = {
     add_conv_first,
     add_conv_first_pool,
     add_conv_igemm_sm80,
+    add_conv_igemm_sm80_bfloat16,
     add_conv_igemm_sm80_float32,
     add_conv_igemm_sm80_integer,
     add_conv_pointwise,

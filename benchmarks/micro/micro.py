@@ -1,6 +1,6 @@
 """Measures what the estimates behind the Hopper kernels stand on: copies, launches, wgmma, the copy engine, halo tiles, and cuDNN's own kernels.
 
-    python benchmarks/micro/run.py OUT.json [--dry-run] [--seconds 60]
+    python benchmarks/micro/micro.py OUT.json [--dry-run] [--seconds 60]
 
 What each group decides, before a kernel for sm_90a is designed:
 
