@@ -203,7 +203,9 @@ class FakeCuPy(types.ModuleType):
             ExternalStream=self._stream,
             Stream=lambda non_blocking: Stream(self),
             get_current_stream=self._current_stream,
-            runtime=types.SimpleNamespace(getDevice=lambda: self.current, CUDARuntimeError=RuntimeFailure, deviceSynchronize=lambda: None),
+            runtime=types.SimpleNamespace(
+                getDevice=lambda: self.current, CUDARuntimeError=RuntimeFailure, deviceSynchronize=lambda: self._enter("cudaDeviceSynchronize")
+            ),
             driver=types.SimpleNamespace(CUDADriverError=DriverFailure, funcSetAttribute=self._function_attribute),
             nvrtc=Compiler(runtime),
             Module=type("Module", (Module,), {"runtime": runtime}),
@@ -272,6 +274,7 @@ class FakeCuPy(types.ModuleType):
         return self._made(np.array(np.asarray(array), order=order, copy=copy))
 
     def asnumpy(self, array):
+        self._enter("cudaMemcpyAsync")
         return np.array(array)
 
     def from_dlpack(self, array):

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import math
 import re
 from pathlib import Path
 
+import fake_cupy
+import fake_device
 import ml_dtypes
 import numpy as np
 import pytest
 
 from atrous import EngineUnavailable, conformance, testing
+from atrous.cli import main
 from atrous.engines import runtime, simulated
 from atrous.probes import every_probe
 from atrous.probes import warp as probes_of_warp
+from atrous.redzones import Host
 
 RECORDINGS = sorted((Path(__file__).parent / "conformance").glob("*.npz"))
 PROBES = every_probe()
@@ -115,12 +120,79 @@ def test_a_probe_that_writes_beside_y_is_seen():
 def test_a_device_records_what_it_can_run(tmp_path, monkeypatch):
     monkeypatch.setattr(conformance, "run_probe", functools.partial(run_as, "simulated", conformance.run_probe))
     monkeypatch.setitem(conformance.ENGINES, "compiled", simulated)
+    monkeypatch.setattr(conformance, "memory_for", lambda engine: Host())
     everywhere = {name: probe for name, probe in PROBES.items() if probe.capability == 80}
     hopper_only = {**everywhere, "ballot": dataclasses.replace(PROBES["ballot"], capability=90)}
     for capability, left_out in (((8, 0), ["ballot"]), ((9, 0), []), ((12, 0), ["ballot"])):
         device = {"name": "a device", "driver": "1", "capability": capability}
         facts = conformance.record(tmp_path / "a.npz", "compiled", 1, device, hopper_only)
         assert facts["left_out"] == left_out
+
+
+def failing(words, failure):
+    """Return a run_probe that raises for these probes."""
+    inner = conformance.run_probe
+
+    def run_probe(probe, engine, seed):
+        if probe.name in words:
+            raise failure
+        return inner(probe, engine, seed)
+
+    return run_probe
+
+
+FEW = {name: PROBES[name] for name in ("ballot", "rounds", "shuffles_int32")}
+
+
+def test_a_failed_probe_is_noted_and_does_not_lose_the_others(tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    monkeypatch.setattr(conformance, "run_probe", failing(["rounds"], RuntimeError("[rounds] a fault, says the test")))
+    facts = conformance.record(path, "simulated", 2, probes=FEW)
+    assert facts["failures"] == {"rounds.0": "[rounds] a fault, says the test", "rounds.1": "[rounds] a fault, says the test"}
+    monkeypatch.undo()
+    assert conformance.facts_of(path) == json.loads(json.dumps(facts)) and facts["lost"] is None
+    assert set(facts["entries"]) == {"ballot.0", "ballot.1", "shuffles_int32.0", "shuffles_int32.1"}
+    assert conformance.replay(path) == (4, [])
+
+
+def test_what_was_recorded_is_kept_whatever_ends_the_recording(tmp_path, monkeypatch):
+    path = tmp_path / "a.npz"
+    monkeypatch.setattr(conformance, "run_probe", failing(["shuffles_int32"], KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        conformance.record(path, "simulated", 1, probes=FEW)
+    monkeypatch.undo()
+    assert conformance.replay(path) == (2, [])
+
+
+@pytest.fixture
+def device(monkeypatch):
+    """The fake device under the compiled engine."""
+    if fake_device.library()[0] is None:
+        pytest.skip("the simulator, which holds the fake runtime, was not built")
+    found, _ = fake_cupy.serve_device(monkeypatch)
+    yield found
+    found.reset()
+    fake_cupy.forget()
+
+
+def test_a_lost_device_ends_a_recording_and_leaves_what_it_had(device, tmp_path, monkeypatch, capsys):
+    """No probe after the one that broke the device is blamed."""
+    inner = conformance.run_probe
+
+    def run_probe(probe, engine, seed):
+        if probe.name == "rounds":
+            device.fail(9, fake_device.ILLEGAL_ADDRESS, later=True)
+        return inner(probe, engine, seed)
+
+    monkeypatch.setattr(conformance, "run_probe", run_probe)
+    monkeypatch.setattr(conformance, "every_probe", lambda: FEW)
+    path = tmp_path / "a.npz"
+    code = main(["verify", "--record", str(path)])
+    facts = conformance.facts_of(path)
+    assert code == 1 and facts["lost"] == "rounds.0" and set(facts["failures"]) == {"rounds.0"} and set(facts["entries"]) == {"ballot.0", "ballot.1"}
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith("2 outputs of probes on ") and printed[1].startswith("failed: rounds.0: ") and "IllegalAddress" in printed[1]
+    assert printed[2] == "the device was lost at rounds.0, and nothing ran after it"
 
 
 def run_as(engine, function, probe, _, seed):

@@ -39,7 +39,8 @@ MAY_IMPORT = {
 }
 MAY_IMPORT["ledger"] = {"errors"}
 MAY_IMPORT["sequence"] = {"interop", "launch"}
-MAY_IMPORT["verify"] = {"choose", "sequence", "engines", "kernels", "launch", "ledger", "redzones", "sampling", "testing", "weighting"}
+MAY_IMPORT["trials"] = {"config", "kernels", "launch", "problem"}
+MAY_IMPORT["verify"] = {"trials", "choose", "sequence", "engines", "kernels", "launch", "ledger", "redzones", "sampling", "testing", "weighting"}
 MAY_IMPORT["verify"] |= {"interop", "arguments", "config", "errors", "problem"}
 MAY_IMPORT["recall"] = {"interop", "kernels", "overlap"}
 MAY_IMPORT["checks"] = {"choose", "errors", "operands", "problem", "window"}
@@ -64,7 +65,7 @@ MAY_IMPORT.update(
     nets=PUBLIC,
     adapters=PUBLIC,
     bench=PUBLIC | {"arguments", "choose", "kernels", "reference", "weighting"},
-    cli=PUBLIC | {"nets", "bench", "config", "verify", "ledger", "conformance", "kernels"},
+    cli=PUBLIC | {"nets", "bench", "config", "verify", "trials", "ledger", "conformance", "kernels"},
     __main__={"cli"},
 )
 #: packages of others that a unit may import at its top: NumPy everywhere but here

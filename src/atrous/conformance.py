@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 from pathlib import Path
@@ -60,6 +61,9 @@ def runs_on(probe: Probe, capability: int) -> bool:
 def record(path: str | Path, engine: str = "compiled", seeds: int = SEEDS, device: dict[str, Any] | None = None, probes: Any = None) -> dict[str, Any]:
     """Run every probe and write one .npz of seeds and outputs; return its facts.
 
+    A probe that fails is noted in "failures" and the others go on, unless the device is "lost" at it. Whatever ends the
+    recording, what it has by then is written.
+
     Parameters
     ----------
     path : str or Path
@@ -78,18 +82,29 @@ def record(path: str | Path, engine: str = "compiled", seeds: int = SEEDS, devic
         raise EngineUnavailable(sentence("verify", f"engine {engine!r} cannot run here: {reason}", "an engine on a GPU to record from", "record on a GPU"))
     device = device or device_facts(engine)
     capability = 10 * device["capability"][0] + device["capability"][1]
-    entries, outputs, left_out = {}, {}, []
+    facts: dict[str, Any] = {"format": FORMAT, "engine": engine, "device": device, "left_out": [], "entries": {}, "failures": {}, "lost": None}
+    outputs: dict[str, np.ndarray] = {}
+    memory = memory_for(engine)
+    able = {}
     for name, probe in (every_probe() if probes is None else probes).items():
-        if engine != "simulated" and not runs_on(probe, capability):
-            left_out.append(name)
-            continue
-        for seed in range(seeds):
+        if engine == "simulated" or runs_on(probe, capability):
+            able[name] = probe
+        else:
+            facts["left_out"].append(name)
+    try:
+        for (name, probe), seed in itertools.product(able.items(), range(seeds)):
             key = f"{name}.{seed}"
-            outputs[key] = run_probe(probe, engine, seed).reshape(-1).view(np.uint8)
-            entries[key] = fingerprint(probe, probe.draw(seed))
-    facts = {"format": FORMAT, "engine": engine, "device": device, "left_out": left_out, "entries": entries}
-    with open(path, "wb") as file:
-        np.savez_compressed(file, facts=np.array(json.dumps(facts)), **outputs)  # type: ignore[arg-type]
+            try:
+                outputs[key] = run_probe(probe, engine, seed).reshape(-1).view(np.uint8)
+                facts["entries"][key] = fingerprint(probe, probe.draw(seed))
+            except (RuntimeError, MemoryError) as failure:
+                facts["failures"][key] = str(failure)
+                if memory.lost() is not None:
+                    facts["lost"] = key
+                    break
+    finally:
+        with open(path, "wb") as file:
+            np.savez_compressed(file, facts=np.array(json.dumps(facts)), **outputs)  # type: ignore[arg-type]
     return facts
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from .errors import ProblemError, sentence
 
 FORMAT = 1
-COUNTERS = ("exact_runs", "bounded_runs", "instances", "exact_instances", "dtypes", "orders")
+COUNTERS = ("exact_runs", "bounded_runs", "instances", "exact_instances", "dtypes", "orders", "unrun")
 SETS = ("schedules", "instance_schedules")
 
 
@@ -20,8 +20,8 @@ SETS = ("schedules", "instance_schedules")
 class Ledger:
     """Counts of one run; ledgers of several processes add up."""
 
-    problems: int = 0  # drawn, and run on at least one kernel
-    exact_problems: int = 0  # of them, those with one right answer to the bit
+    problems: int = 0  # drawn, and taken by at least one kernel
+    exact_problems: int = 0  # of them, those with one right answer to the bit that were run
     exact_runs: Counter[str] = field(default_factory=Counter)  # kernel runs on whole numbers with tolerance 0, by kernel
     bounded_runs: Counter[str] = field(default_factory=Counter)  # kernel runs on random numbers within the a priori bound, by kernel
     instances: Counter[str] = field(default_factory=Counter)  # kernel runs, by name of the instantiation
@@ -33,6 +33,8 @@ class Ledger:
     worst_ratio: float = 0.0  # largest error in units of the bound
     worst_case: str = ""
     failures: list[dict[str, Any]] = field(default_factory=list)
+    unrun: Counter[str] = field(default_factory=Counter)  # kernel runs left out since the kernel had failed too often, by kernel
+    lost: dict[str, Any] | None = None  # the failure at which the device was lost, with what it answered since
 
     @property
     def runs(self) -> int:
@@ -60,6 +62,7 @@ class Ledger:
         if other.worst_ratio > self.worst_ratio:
             self.worst_ratio, self.worst_case = other.worst_ratio, other.worst_case
         self.failures += other.failures
+        self.lost = self.lost or other.lost
 
     def whole(self) -> dict[str, Any]:
         """Return everything as plain data, from which `from_whole` makes the same ledger."""

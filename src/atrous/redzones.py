@@ -7,6 +7,7 @@ import functools
 import importlib
 import importlib.util
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,13 @@ class Host:
         """Return the stream that launches go to."""
         return 0
 
+    def lost(self) -> str | None:
+        """Return what the device answers to a wait if it will never do better in this process, else None.
+
+        A failure that passes is told once, to the call that failed; one that stays is told to every call.
+        """
+        return None
+
 
 class CuPyMemory(Host):
     """Memory of the current GPU through CuPy."""
@@ -72,6 +80,9 @@ class CuPyMemory(Host):
     def stream(self) -> int:
         return int(self.cupy.cuda.get_current_stream().ptr)
 
+    def lost(self) -> str | None:
+        return _failure_of(self.cupy.cuda.runtime.deviceSynchronize)
+
 
 class TorchMemory(Host):
     """Memory of the current GPU through torch."""
@@ -89,6 +100,17 @@ class TorchMemory(Host):
 
     def stream(self) -> int:
         return int(self.torch.cuda.current_stream().cuda_stream)
+
+    def lost(self) -> str | None:
+        return _failure_of(self.torch.cuda.synchronize)
+
+
+def _failure_of(wait: Callable[[], object]) -> str | None:
+    try:
+        wait()
+    except RuntimeError as failure:
+        return str(failure)
+    return None
 
 
 def memory_for(engine: str) -> Host:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import shlex
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -25,74 +25,20 @@ from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
 from .redzones import FLOAT_POISON, RED, Guarded, memory_for
 from .sampling import any_problem
 from .sequence import Bound, scratch_of
+from .trials import Candidate, Problem, Schedule, Trial, canonical_schedule, draw, failure_record, schedule_number, shift_of
 from .weighting import tap_weights
-
-Problem = Conv2dProblem | Pool2dProblem | ConvPool2dProblem
-Schedule = tuple[Any, ...]
 
 ENGINES: dict[str, Any] = {"compiled": compiled, "runtime": runtime, "simulated": simulated, "arrays": arrays}
 INDICES = ("int32", "int64")
 KINDS_OF_DATA = ("whole", "random")
 #: every so manieth problem with one right answer is run on random numbers too; the others always are
 RANDOM_EVERY = 4
-#: seeds of random schedules are taken below this prime, so that every problem's number meets every word
-SCHEDULE_SEEDS = 997
-#: after so many failures a run stops: the build is wrong, and more would say no more
-MOST_FAILURES = 20
+#: after so many failures a kernel is run no more: it is wrong, and more would say no more
+MOST_FAILURES = 3
 
 
-@dataclasses.dataclass(frozen=True)
-class Trial:
-    """One run of one kernel: all that it takes to run it again."""
-
-    engine: str
-    problem: Problem
-    seed: int
-    kernel: str
-    instance: str
-    data: str
-    schedule: Schedule | None
-
-    def command(self) -> str:
-        """Return the command that runs this trial again."""
-        words = ["atrous", "verify", "--engine", self.engine, "--case", str(self.problem), "--seed", str(self.seed), "--data", self.data]
-        if self.engine != "arrays":
-            words += ["--kernel", self.kernel.partition(THEN)[0], "--instance", self.instance]
-        if self.schedule is not None:
-            words += ["--schedule", schedule_text(self.schedule)]
-        return shlex.join(words)
-
-
-def schedule_text(schedule: Schedule) -> str:
-    """Return a schedule as ATROUS_SIM_SCHEDULE and --schedule spell it."""
-    return ":".join(map(str, schedule))
-
-
-def schedule_number(number: int) -> Schedule:
-    """Return one of the simulator's schedules; consecutive numbers give every word with every landing."""
-    words, landings = config.SCHEDULES, config.LANDINGS
-    return words[number % len(words)], number % SCHEDULE_SEEDS, landings[number // len(words) % len(landings)]
-
-
-def canonical_schedule(schedule: Schedule) -> str:
-    """Return a schedule's text, the seed dropped where nothing is random."""
-    word, seed, landing = schedule
-    drawn = word in ("random", "greedy") or landing == "random"
-    return schedule_text((word, seed if drawn else 0, landing))
-
-
-@dataclasses.dataclass(frozen=True)
-class Candidate:
-    """One way to compute a problem: a launch of a kernel, or the array path, which launches nothing."""
-
-    kernel: str
-    launch: Launch | None
-    chosen: bool  # whether it is what the kernel launches on the engine's device for contiguous operands
-
-    @property
-    def instance(self) -> str:
-        """Names of all that is launched, one after another, as --instance takes them."""
-        return " + ".join(self.launch.names) if self.launch else "arrays"
+class DeviceLost(CudaError):
+    """The device answers no more, and will not in this process: a kernel broke it."""
 
 
 class Prover:
@@ -126,6 +72,7 @@ class Prover:
         self.memory = memory_for(self.engine)
         self.device = _device(self.engine)
         self.ledger = Ledger()
+        self._failed: Counter[str] = Counter()  # failures by kernel
         self._kernel, self._index, self._instance, self._data, self._wanted = kernel, index, instance, data, wanted
         self.schedule = schedule
 
@@ -141,7 +88,13 @@ class Prover:
             Run on random numbers surely, and not only on every so manieth problem.
 
         Every variant of a kernel runs where schedules or random numbers are asked for, or the prover was made for some
-        variants; else those that the seed draws.
+        variants; else those that the seed draws. A kernel that has failed MOST_FAILURES times is not run; the ledger
+        counts what is left out.
+
+        Raises
+        ------
+        DeviceLost
+            If the device answers no more; the ledger says where it was lost.
         """
         exact = testing.is_exact(problem)
         found = self.candidates(problem, seed)
@@ -150,14 +103,10 @@ class Prover:
         drawn = (found, found) if schedules or random_too or self._is_asked() else draw(found, seed)
         self.ledger.problems += 1
         if exact and self._data != "random":
-            self.ledger.exact_problems += 1
-            inputs = testing.exact_inputs(problem, seed, negative=seed % 3 == 0)
-            expected = testing.expected_output(problem, inputs)
-            self._run_all(problem, seed, "whole", drawn[0], schedules, (inputs, expected, None))
+            self.ledger.exact_problems += not all(self._is_out(candidate.kernel) for candidate in drawn[0])
+            self._run_all(problem, seed, "whole", drawn[0], schedules)
         if self._data == "random" or (self._data is None and (random_too or not exact or seed % RANDOM_EVERY == 0)):
-            inputs = testing.random_inputs(problem, seed)
-            expected, bound = testing.expected_output(problem, inputs), testing.tolerance(problem, inputs)
-            self._run_all(problem, seed, "random", drawn[1], schedules, (inputs, expected, bound))
+            self._run_all(problem, seed, "random", drawn[1], schedules)
 
     def prove_drawn(self, seed: int) -> None:
         """Prove the random problem of a seed, unless the one kernel that was asked for does not take it."""
@@ -166,26 +115,51 @@ class Prover:
             with contextlib.suppress(UnsupportedProblem):
                 self.prove(problem, seed)
 
-    def _run_all(self, problem: Problem, seed: int, data: str, found: list[Candidate], schedules: Sequence[Schedule], values: tuple[Any, ...]) -> None:
+    def _run_all(self, problem: Problem, seed: int, data: str, found: list[Candidate], schedules: Sequence[Schedule]) -> None:
         number = 7 * seed + 3 * (data == "random")  # 7 is prime, so that consecutive seeds meet every order and landing
+        values: tuple[Any, ...] = ()
         for candidate in found:
             for schedule in schedules or [self.schedule or schedule_number(number)]:
+                number += 1
+                if self._is_out(candidate.kernel):
+                    self.ledger.unrun[candidate.kernel] += 1
+                    continue
+                values = values or drawn_values(problem, seed, data)
                 in_order = schedule if self.engine == "simulated" else None
                 trial = Trial(self.engine, problem, seed, candidate.kernel, candidate.instance, data, in_order)
                 self._run(trial, candidate.launch, *values)
-                number += 1
+
+    def _is_out(self, kernel: str) -> bool:
+        """Return whether a kernel, or one of the two that it stands for, has failed so often that it is run no more."""
+        return any(self._failed[name] >= MOST_FAILURES for name in {kernel, *kernel.split(THEN)})
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether every kernel that this prover may run has failed so often that it is run no more."""
+        names = ["arrays"] if self.engine == "arrays" else [kernel.name for kernel in ORDER if self._kernel in (None, kernel.name)]
+        return all(map(self._is_out, names))
 
     def reach(self, names: list[str], at_least: int, seeds: Iterator[int]) -> list[str]:
-        """Draw problems and run those that an instance still lacks, until each was run so often; return those not reached."""
-        asked = set(names)
+        """Draw problems and run those that an instance still lacks, until each was run so often; return those not reached.
+
+        Instances that only kernels launch which are run no more are not waited for.
+        """
+        asked, failures = set(names), 0
         lacking = lambda name: name in asked and self.ledger.instances[name] < at_least  # noqa: E731
         outer, self._wanted = self._wanted, lambda launch: any(map(lacking, launch.names))
         for seed in seeds:
-            if not any(map(lacking, names)) or len(self.ledger.failures) >= MOST_FAILURES:
+            if failures != len(self.ledger.failures):
+                failures, asked = len(self.ledger.failures), set(names) - self._hopeless()
+            if not any(map(lacking, names)):
                 break
             self.prove_drawn(seed)
         self._wanted = outer
-        return [name for name in names if lacking(name)]
+        return [name for name in names if self.ledger.instances[name] < at_least]
+
+    def _hopeless(self) -> set[str]:
+        """Return the instances that only kernels launch which are run no more."""
+        out, left = ({name for kernel in ORDER if self._is_out(kernel.name) is is_out for name in kernel.instances()} for is_out in (True, False))
+        return out - left
 
     def candidates(self, problem: Problem, seed: int) -> list[Candidate]:
         """Return every launch that this prover may run the problem with on the operands of a seed, kernel by kernel."""
@@ -225,10 +199,14 @@ class Prover:
         try:
             outputs = self._outputs(trial, launch, inputs)
             ratio = compare(trial.problem, outputs, expected, bound)
-        except (AssertionError, RuntimeError) as failure:
-            self.ledger.failures.append(failure_record(trial, failure))
-            if isinstance(failure, CudaError):  # the device's context is lost with it
-                raise
+        except (AssertionError, RuntimeError, MemoryError) as failure:
+            self._failed[trial.kernel] += 1
+            record = failure_record(trial, failure)
+            self.ledger.failures.append(record)
+            if (silence := self.memory.lost()) is not None:
+                self.ledger.lost = {**record, "device": silence}
+                at = f"the device was lost at {trial.kernel} on {trial.problem}: {silence}"
+                raise DeviceLost(sentence("verify", at, "a device that answers", "start a new process")) from failure
             return
         ledger = self.ledger
         (ledger.exact_runs if trial.data == "whole" else ledger.bounded_runs)[trial.kernel] += 1
@@ -279,23 +257,13 @@ class Prover:
         return {name: found[name] for name in written}
 
 
-def shift_of(seed: int) -> int:
-    """Return how many elements the operands of a seed lie beside an aligned address."""
-    return int(seed % 4 == 3)
-
-
-def draw(found: list[Candidate], seed: int) -> tuple[list[Candidate], list[Candidate]]:
-    """Return, of each kernel, its choice and another variant to run on whole numbers, and any one to run on random numbers."""
-    whole: list[Candidate] = []
-    at_random: list[Candidate] = []
-    for name in dict.fromkeys(candidate.kernel for candidate in found):
-        mine = [candidate for candidate in found if candidate.kernel == name]
-        others = [candidate for candidate in mine if not candidate.chosen]
-        whole += [candidate for candidate in mine if candidate.chosen]
-        whole += others[seed // 4 % len(others) :][:1] if others else []
-        # Divided by 4, since the last two bits of a seed say where operands lie and whether numbers are random too.
-        at_random.append(mine[seed // 4 % len(mine)])
-    return whole, at_random
+def drawn_values(problem: Problem, seed: int, data: str) -> tuple[testing.Inputs, Any, Any]:
+    """Return the operands of a seed, the outputs they must give, and the bound on random numbers."""
+    if data == "whole":
+        inputs = testing.exact_inputs(problem, seed, negative=seed % 3 == 0)
+        return inputs, testing.expected_output(problem, inputs), None
+    inputs = testing.random_inputs(problem, seed)
+    return inputs, testing.expected_output(problem, inputs), testing.tolerance(problem, inputs)
 
 
 def compare(problem: Problem, outputs: dict[str, np.ndarray], expected: Any, bound: Any) -> float:
@@ -310,14 +278,6 @@ def compare(problem: Problem, outputs: dict[str, np.ndarray], expected: Any, bou
                 f"{problem}: {len(wrong)} of {indices.size} indices differ; first index[{axes}] is {outputs['index'][at]}, expected {indices[at]}"
             )
     return testing.assert_matches(outputs["y"], expected, problem, bound)
-
-
-def failure_record(trial: Trial, failure: Exception) -> dict[str, Any]:
-    """Return what a ledger keeps of a failure."""
-    facts = {"case": str(trial.problem), "seed": trial.seed, "kernel": trial.kernel, "instance": trial.instance}
-    facts |= {"data": trial.data, "schedule": schedule_text(trial.schedule) if trial.schedule else None}
-    # what assert_matches says of a rerun is said better by the command
-    return {**facts, "what": str(failure).partition("; rerun the case")[0], "rerun": trial.command()}
 
 
 def _taps(problem: Problem) -> dict[str, np.ndarray]:
@@ -367,7 +327,9 @@ def _device(engine: str) -> Device:
 
 
 def verify(prover: Prover, seed: int = 0, seconds: float | None = None, problems: int | None = None, report: Callable[[float], None] | None = None) -> float:
-    """Draw problems from a seed on until the time is over or so many are done; return the seconds it took.
+    """Draw problems from a seed on until the time is over, so many are done, no kernel is left or the device is lost.
+
+    The seconds it took are returned.
 
     Parameters
     ----------
@@ -381,10 +343,10 @@ def verify(prover: Prover, seed: int = 0, seconds: float | None = None, problems
     """
     begin = time.perf_counter()
     done = 0.0
-    while done < 1 and len(prover.ledger.failures) < MOST_FAILURES:
+    while done < 1 and not prover.is_spent:
         try:
             prover.prove_drawn(seed)
-        except CudaError:
+        except DeviceLost:  # the ledger says where
             break
         seed += 1
         done = max((time.perf_counter() - begin) / seconds if seconds is not None else 0.0, prover.ledger.problems / problems if problems else 0.0)

@@ -27,7 +27,7 @@ LAST_LINES = 40
 
 def work(arguments: argparse.Namespace) -> int:
     """Draw problems until so many were exact, then until every instance has run often enough; write what was counted."""
-    from atrous.verify import MOST_FAILURES, Prover, every_instance
+    from atrous.verify import Prover, every_instance
 
     prover = Prover("simulated")
     ledger = prover.ledger
@@ -42,7 +42,7 @@ def work(arguments: argparse.Namespace) -> int:
                 yield seed
 
         drawn = next_seed()
-        while ledger.exact_problems < arguments.problems and len(ledger.failures) < MOST_FAILURES:
+        while ledger.exact_problems < arguments.problems and not prover.is_spent:
             prover.prove_drawn(next(drawn))
         random_problems = ledger.exact_problems
         limited = (seed for _, seed in zip(range(DRAWS), drawn))

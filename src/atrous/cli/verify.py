@@ -17,11 +17,12 @@ import atrous
 
 from .. import conformance
 from ..config import schedule_of
-from ..errors import CudaError, ProblemError, sentence
+from ..errors import ProblemError, sentence
 from ..kernels import ORDER
 from ..ledger import Ledger, append
 from ..problem import parse
-from ..verify import ENGINES, INDICES, KINDS_OF_DATA, SCHEDULE_SEEDS, Prover, every_instance, schedule_number, verify
+from ..trials import SCHEDULE_SEEDS, schedule_number
+from ..verify import ENGINES, INDICES, KINDS_OF_DATA, MOST_FAILURES, DeviceLost, Prover, every_instance, verify
 from .screen import Screen
 
 SECONDS = 20.0
@@ -80,21 +81,30 @@ def run(arguments: argparse.Namespace) -> int:
     problem = None if arguments.case is None else parse(arguments.case)
     if problem is not None:
         prover.candidates(problem, arguments.seed)  # a refusal comes before anything is printed
+    facts = _facts(prover, arguments)  # asked for while the device answers: a kernel may break it
     screen = Screen()
-    screen.line(f"engine {prover.engine}, {_where(prover)}; seed {arguments.seed}", "bold")
-    began = datetime.datetime.now(datetime.timezone.utc)
+    screen.line(f"engine {prover.engine}, {_where(prover, facts)}; seed {arguments.seed}", "bold")
     begin = time.perf_counter()
+    try:
+        _prove(prover, problem, arguments, screen)
+    finally:
+        taken = time.perf_counter() - begin
+        try:
+            if arguments.json is not None:
+                append(arguments.json, {**facts, "seconds": round(taken, 3), **prover.ledger.summary()})
+        finally:
+            _print(screen, prover.ledger, taken)
+    return FAILED if prover.ledger.failures or not prover.ledger.runs else 0
+
+
+def _prove(prover: Prover, problem: Any, arguments: argparse.Namespace, screen: Screen) -> None:
+    """Run the one problem that was asked for, or problems drawn until one of the limits."""
     if problem is not None:
         _prove_case(prover, problem, arguments.seed)
-    else:
-        with screen.progress() as report:
-            seconds = arguments.seconds or (None if arguments.problems else SECONDS)
-            verify(prover, arguments.seed, seconds, arguments.problems, lambda done: report(f"{prover.ledger.runs:,} runs", done))
-    taken = time.perf_counter() - begin
-    if arguments.json is not None:
-        append(arguments.json, _facts(prover, arguments, began.isoformat(timespec="seconds"), taken))
-    _print(screen, prover.ledger, taken)
-    return FAILED if prover.ledger.failures or not prover.ledger.runs else 0
+        return
+    with screen.progress() as report:
+        seconds = arguments.seconds or (None if arguments.problems else SECONDS)
+        verify(prover, arguments.seed, seconds, arguments.problems, lambda done: report(f"{prover.ledger.runs:,} runs", done))
 
 
 def _check_words(arguments: argparse.Namespace, prover: Prover) -> None:
@@ -110,32 +120,30 @@ def _check_words(arguments: argparse.Namespace, prover: Prover) -> None:
 def _prove_case(prover: Prover, problem: Any, seed: int) -> None:
     """Run one problem in the schedule given, or in every order and landing with a few seeds."""
     schedules = [prover.schedule] if prover.schedule else [schedule_number(number) for number in range(CASE_SCHEDULES)]
-    with contextlib.suppress(CudaError):  # the ledger holds it
+    with contextlib.suppress(DeviceLost):  # the ledger says where
         prover.prove(problem, seed, schedules if prover.engine == "simulated" else (), random_too=True)
 
 
-def _where(prover: Prover) -> str:
+def _where(prover: Prover, facts: dict[str, Any]) -> str:
     if prover.engine == "simulated":
-        return f"the kernels' text on a host model of the CUDA thread machine ({ENGINES['simulated'].describe()['build']['compiler']})"
+        return f"the kernels' text on a host model of the CUDA thread machine ({facts['build']['build']['compiler']})"
     if prover.engine == "arrays":
         return "NumPy"
-    return str(conformance.device_facts(prover.engine)["name"])
+    return str(facts["device"]["name"])
 
 
-def _facts(prover: Prover, arguments: argparse.Namespace, began: str, taken: float) -> dict[str, Any]:
-    """Return the ledger's record of this run."""
+def _facts(prover: Prover, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what the ledger's record of this run says of all but what was counted."""
     device = {} if prover.engine in ("simulated", "arrays") else conformance.device_facts(prover.engine)
     words = {name: getattr(arguments, name) for name in ("seed", "case", "kernel", "index", "instance", "data", "schedule")}
     return {
         "atrous": atrous.__version__,
-        "began": began,
-        "seconds": round(taken, 3),
+        "began": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "engine": prover.engine,
         "device": device,
         "build": json.loads(json.dumps(ENGINES[prover.engine].describe(), default=str)),
         "host": {"machine": platform.machine(), "system": platform.system(), "python": platform.python_version(), "cores": os.cpu_count()},
         **words,
-        **prover.ledger.summary(),
     }
 
 
@@ -152,6 +160,11 @@ def _print(screen: Screen, ledger: Ledger, taken: float) -> None:
         screen.line(f"  schedules that differed: {each} (of {SCHEDULE_SEEDS} seeds)")
     failures = ledger.failures
     screen.line(f"  {len(failures)} failures in {taken:.1f} s" if ledger.runs or failures else "  nothing ran", "red" if failures else "green")
+    for kernel, runs in sorted(ledger.unrun.items()):
+        screen.line(f"  not run again after {MOST_FAILURES} failures: {kernel} ({runs:,} runs left out)", "red")
+    if ledger.lost is not None:
+        screen.line(f"  the device was lost at {ledger.lost['kernel']} on {ledger.lost['case']}, and nothing ran after it", "red")
+        screen.line(f"  rerun: {ledger.lost['rerun']}")
     for failure in failures[:SHOWN_FAILURES]:
         screen.line(f"wrong: {failure['what']}", "red")
         screen.line(f"  {failure['instance']}, schedule {failure['schedule']}" if failure["schedule"] else f"  {failure['instance']}")
@@ -170,4 +183,8 @@ def _record(arguments: argparse.Namespace) -> int:
     print(f"{len(facts['entries'])} outputs of probes on {device['name']}, driver {device['driver']}, written to {arguments.record}")
     if facts["left_out"]:
         print(f"left out, as this device lacks their instructions: {', '.join(facts['left_out'])}")
-    return 0
+    for key, failure in facts["failures"].items():
+        print(f"failed: {key}: {' '.join(failure.split())}")
+    if facts["lost"] is not None:
+        print(f"the device was lost at {facts['lost']}, and nothing ran after it")
+    return FAILED if facts["failures"] else 0
