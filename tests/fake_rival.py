@@ -19,6 +19,7 @@ class Rival:
         self.NAME = name
         self.seconds, self.spoil, self.absent, self.refuses, self.fails = seconds, spoil, absent, refuses, fails
         self.calls = 0
+        self.before = lambda problem: None  # what a test lets happen at a call
 
     def available(self, device):
         return self.absent
@@ -35,6 +36,7 @@ class Rival:
 
         def call():
             self.calls += 1
+            self.before(problem)
             last[:] = [compute()]
             time.sleep(self.seconds)
 

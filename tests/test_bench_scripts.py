@@ -50,7 +50,7 @@ def test_a_run_that_is_cut_off_is_resumed_where_it_was(quick, words, tmp_path, m
     path = tmp_path / "out.json"
     measure, seen = suite_run.measure_all, []
 
-    def cut(bench, layers, path, deadline):
+    def cut(bench, *others):
         inner = bench.measure
 
         def after_two(each):
@@ -60,7 +60,7 @@ def test_a_run_that_is_cut_off_is_resumed_where_it_was(quick, words, tmp_path, m
             return inner(each)
 
         bench.measure = after_two
-        return measure(bench, layers, path, deadline)
+        return measure(bench, *others)
 
     monkeypatch.setattr(suite_run, "measure_all", cut)
     with pytest.raises(KeyboardInterrupt):

@@ -123,17 +123,19 @@ def test_several_nodes_of_a_model_give_what_one_gives():
         check.worst_error(problem, inputs, session.output(), unfused=True)
 
 
-def test_several_sets_of_buffers_in_one_jitted_function():
+def test_jax_has_no_graph_to_replay_on_a_gpu_and_says_so(monkeypatch):
     if reason := jax_jit.available("cpu"):
         pytest.skip(f"jax: {reason}")
+    import jax
+
+    places = jax.devices("cpu")
+    monkeypatch.setattr(jax, "devices", lambda name: places)
     problem = parse(MORE[0])
     inputs = contest.inputs_of(problem)
-    operands = {name: shared.transposed(array, problem.weight_layout, "RSCK") if name == "weight" else array for name, array in inputs.items()}
-    last = [None]
-    replay, output = jax_jit.captured(jax_jit.operation(problem), [operands] * 3, last)
-    replay()
-    assert len(last[0]) == 3
-    check.worst_error(problem, inputs, output(), unfused=True)
+    found = jax_jit.contestants(problem, inputs, "cuda")
+    outcome = contest.run(problem, inputs, found, contest.Options("cuda", rounds=1, metrics=("kernel", "wall"), turn_seconds=0.0))
+    assert {row["metric"] for row in outcome.rows} == {"wall"}
+    assert [(skip["contestant"], skip["reason"]) for skip in outcome.skipped] == [(f"{each.name}, kernel", jax_jit.UNCAPTURED) for each in found]
 
 
 def test_graphs_for_cudnn_name_every_operand():

@@ -20,6 +20,7 @@ import numpy as np
 from ..errors import AtrousError, ProblemError, sentence
 from ..reference.store import numpy_dtype
 from ..testing import Inputs, random_inputs
+from . import context
 from .check import WrongResult, worst_error
 
 METRICS = {"cpu": ("wall",), "cuda": ("kernel", "wall", "issue")}
@@ -27,6 +28,8 @@ ROUNDS = 5
 ROTATED_BYTES = 120 * 10**6  # twice the 60 MB of an H200's L2
 MOST_SETS = 1024
 GRAPH_CALLS = 20  # at least so many in a graph, so that the gap between two replays, about 2 us, is a small part of it
+LONG_CALL_SECONDS = 1e-3  # beside which that gap is nothing
+LONG_GRAPH_SECONDS = 0.05  # of a graph of such calls, about and at most, two of them aside
 ISSUED = 32  # calls enqueued at once, far below the depth of a stream's queue
 WARM_UPS = 2
 DRAWN_ELEMENTS = 2**23  # of x, at most; further images repeat the first
@@ -58,8 +61,10 @@ class Contestant:
     rotate : sequence of callables
         GPU: one run on each of `sets_of(problem, inputs)` sets of buffers, inputs and weights and outputs; none where it has no kernel time.
     capture : callable, optional
-        GPU: capture(calls) -> (replay, output): a CUDA graph of these calls, and a function that gives the result of the last of
-        them. Where outputs were written before, capture overwrites them, so that a graph of nothing is seen to be one.
+        GPU: capture(calls) -> (replay, output): a CUDA graph of these calls, the last of which is rotate's, and a function that gives
+        its result. Where outputs were written before, capture overwrites them, so that a graph of nothing is seen to be one.
+    uncaptured : str
+        GPU: the sentence why it has no kernel time, where that needs saying.
     wait : callable
         Returns when everything issued has ended.
     unfused : bool
@@ -74,6 +79,7 @@ class Contestant:
     kernel: str = ""
     rotate: Sequence[Callable[[], Any]] = ()
     capture: Callable[[Sequence[Callable[[], Any]]], tuple[Callable[[], Any], Callable[[], Any]]] | None = None
+    uncaptured: str = ""
     wait: Callable[[], Any] = _nothing
     unfused: bool = False
     precision: str = ""
@@ -81,6 +87,10 @@ class Contestant:
 
 class Unsupported(AtrousError):
     """What a rival raises for a problem that it has no operation for: a sentence."""
+
+
+class ContextLost(AtrousError):
+    """What ends a contest early: no CUDA call of this process can succeed any more."""
 
 
 @dataclass
@@ -110,14 +120,32 @@ class Options:
 
 @dataclass
 class Outcome:
-    """What a contest found: rows of times, and who took no part and why."""
+    """What a contest on a device found: rows of times, and who took no part and why; `lost` where a contestant took the GPU from this process."""
 
+    device: str
     rows: list[dict[str, Any]] = field(default_factory=list)
     skipped: list[dict[str, str]] = field(default_factory=list)
+    lost: str = ""
 
     def skip(self, contestant: str, reason: str) -> None:
         """Say why a contestant is not in the rows."""
         self.skipped.append({"contestant": contestant, "reason": reason})
+
+    @contextlib.contextmanager
+    def noting(self, name: str) -> Iterator[None]:
+        """Note a contestant that has no operation for the problem, is wrong or fails, and go on without it; raise ContextLost where nothing can go on."""
+        try:
+            yield
+        except Unsupported as refusal:
+            self.skip(name, str(refusal))
+        except WrongResult as wrong:
+            self.skip(name, f"wrong result: {wrong}")
+        except Exception as failure:  # any library's own
+            said = context.in_a_line(failure)
+            self.lost = (context.lost() if self.device == "cuda" else None) or ""
+            self.skip(name, f"failed: {said}" + ("; after it no CUDA call of the process succeeds" if self.lost else ""))
+            if self.lost:
+                raise ContextLost(f"{name}: {self.lost}") from failure
 
 
 def inputs_of(problem: Any, seed: int = 0) -> Inputs:
@@ -144,64 +172,70 @@ def sets_of(problem: Any, inputs: Inputs) -> int:
 
 
 def run(problem: Any, inputs: Inputs, contestants: Sequence[Contestant], options: Options) -> Outcome:
-    """Check every contestant's result, then time those that were right, in interleaved rounds."""
-    outcome, errors = Outcome(), {}
-    for contestant in contestants:
-        options.report(f"checking {contestant.name}")
-        with _noted(outcome, contestant.name):
-            contestant.call()
-            contestant.wait()
-            errors[contestant.name] = _check(problem, inputs, contestant, contestant.output(), options.seed)
-    taking = [contestant for contestant in contestants if contestant.name in errors]
-    for metric in options.metrics:
-        turns = dict(_turns(metric, problem, inputs, taking, options, outcome))
-        seconds: dict[str, list[float]] = {name: [] for name in turns}
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        for number in range(options.rounds):
-            options.report(f"{metric}, round {number + 1} of {options.rounds}")
-            names = list(turns)
-            for name in names[number % len(names) :] + names[: number % len(names)] if names else []:
-                time.sleep(options.pause_seconds or 0.0)
-                seconds[name].append(undisturbed(turns[name], deadline))
-        for contestant in taking:
-            if contestant.name in seconds:
-                error, checked = errors[contestant.name]
-                cold = metric == "kernel" and len(contestant.rotate) * bytes_of(problem, inputs) > ROTATED_BYTES
-                row = dict(contestant=contestant.name, kernel=contestant.kernel, metric=metric, seconds=seconds[contestant.name])
-                outcome.rows.append(row | dict(cold=cold, error=error, checked=checked))
+    """Check every contestant's result, then time those that were right, in interleaved rounds; stop where the GPU is lost to this process."""
+    outcome, errors = Outcome(options.device), {}
+    with contextlib.suppress(ContextLost):  # the outcome says so
+        for contestant in contestants:
+            options.report(f"checking {contestant.name}")
+            with outcome.noting(contestant.name):
+                contestant.call()
+                contestant.wait()
+                errors[contestant.name] = _check(problem, inputs, contestant, contestant.output(), options.seed)
+        taking = [contestant for contestant in contestants if contestant.name in errors]
+        for metric in options.metrics:
+            turns = dict(_turns(metric, problem, inputs, taking, options, outcome))
+            seconds = _rounds(metric, turns, options, outcome)
+            for contestant in taking:
+                if contestant.name in seconds:
+                    error, checked = errors[contestant.name]
+                    row = dict(contestant=contestant.name, kernel=contestant.kernel, metric=metric, seconds=seconds[contestant.name])
+                    outcome.rows.append(row | dict(cold=turns[contestant.name].cold, error=error, checked=checked))
     return outcome
 
 
-@contextlib.contextmanager
-def _noted(outcome: Outcome, name: str) -> Iterator[None]:
-    """Note a contestant that is wrong or fails, and go on without it."""
-    try:
-        yield
-    except WrongResult as wrong:
-        outcome.skip(name, f"wrong result: {wrong}")
-    except Exception as failure:  # any library's own
-        outcome.skip(name, f"failed: {type(failure).__name__}: {str(failure).strip().partition(chr(10))[0]}")
+def _rounds(metric: str, turns: dict[str, Turn], options: Options, outcome: Outcome) -> dict[str, list[float]]:
+    """Return the times of those who came through every round; each is the first of some."""
+    seconds: dict[str, list[float]] = {name: [] for name in turns}
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    for number in range(options.rounds):
+        options.report(f"{metric}, round {number + 1} of {options.rounds}")
+        names = list(seconds)
+        for name in names[number % len(names) :] + names[: number % len(names)] if names else []:
+            time.sleep(options.pause_seconds or 0.0)
+            before = len(outcome.skipped)
+            with outcome.noting(f"{name}, {metric}"):
+                seconds[name].append(undisturbed(turns[name].take, deadline))
+            if len(outcome.skipped) > before:
+                del seconds[name]
+    return seconds
 
 
 def _check(problem: Any, inputs: Inputs, contestant: Contestant, actual: Any, seed: int) -> tuple[float, int]:
     return worst_error(problem, inputs, actual, seed=seed, unfused=contestant.unfused, precision=contestant.precision)
 
 
-def _turns(
-    metric: str, problem: Any, inputs: Inputs, taking: Sequence[Contestant], options: Options, outcome: Outcome
-) -> Iterator[tuple[str, Callable[[], float]]]:
-    """Yield the name of each contestant that has this metric, and what takes its turn and returns seconds a call."""
+@dataclass(frozen=True)
+class Turn:
+    """What takes a contestant's turn and returns seconds a call, and whether its inputs come from memory."""
+
+    take: Callable[[], float]
+    cold: bool = False
+
+
+def _turns(metric: str, problem: Any, inputs: Inputs, taking: Sequence[Contestant], options: Options, outcome: Outcome) -> Iterator[tuple[str, Turn]]:
+    """Yield the name and the turn of each contestant that has this metric."""
     budget = options.turn_seconds or 0.0
     for contestant in taking:
         if metric == "wall":
-            yield contestant.name, wall_turn(contestant, budget)
+            yield contestant.name, Turn(wall_turn(contestant, budget))
         elif metric == "issue":
-            yield contestant.name, issue_turn(contestant)
+            yield contestant.name, Turn(issue_turn(contestant))
         elif contestant.capture is not None:
-            with _noted(outcome, f"{contestant.name}, {metric}"):
+            options.report(f"capturing {contestant.name}")
+            with outcome.noting(f"{contestant.name}, {metric}"):
                 yield contestant.name, kernel_turn(problem, inputs, contestant, options)
-        elif contestant.rotate:
-            outcome.skip(f"{contestant.name}, {metric}", "it cannot be captured in a CUDA graph")
+        elif contestant.uncaptured:
+            outcome.skip(f"{contestant.name}, {metric}", contestant.uncaptured)
 
 
 def wall_turn(contestant: Contestant, budget: float) -> Callable[[], float]:
@@ -243,10 +277,10 @@ def issue_turn(contestant: Contestant) -> Callable[[], float]:
     return turn
 
 
-def kernel_turn(problem: Any, inputs: Inputs, contestant: Contestant, options: Options) -> Callable[[], float]:
+def kernel_turn(problem: Any, inputs: Inputs, contestant: Contestant, options: Options) -> Turn:
     """Return a turn: a call's share of the replays of a graph, once the graph's own result was checked."""
     assert contestant.capture is not None
-    calls = list(contestant.rotate) * math.ceil(GRAPH_CALLS / max(1, len(contestant.rotate)))
+    calls = graph_calls(contestant)
     replay, output = contestant.capture(calls)
     replay()
     contestant.wait()
@@ -261,9 +295,23 @@ def kernel_turn(problem: Any, inputs: Inputs, contestant: Contestant, options: O
         return (time.perf_counter() - start) / count
 
     def turn() -> float:
-        return timed(max(2, math.ceil((options.turn_seconds or 0.0) / max(timed(1), 1e-7)))) / len(calls)
+        budget, once = options.turn_seconds or 0.0, timed(1)
+        long = once > max(2 * budget, LONG_GRAPH_SECONDS / 2)  # beside which what comes before the first kernel is nothing
+        return (once if long else timed(max(2, math.ceil(budget / max(once, 1e-7))))) / len(calls)
 
-    return turn
+    return Turn(turn, min(len(calls), len(contestant.rotate)) * bytes_of(problem, inputs) > ROTATED_BYTES)
+
+
+def graph_calls(contestant: Contestant) -> list[Callable[[], Any]]:
+    """Return the calls of a graph: all of rotate, GRAPH_CALLS at least; of long calls the last of rotate, as many as LONG_GRAPH_SECONDS hold."""
+    calls = list(contestant.rotate) * math.ceil(GRAPH_CALLS / max(1, len(contestant.rotate)))
+    contestant.call()
+    contestant.wait()
+    start = time.perf_counter()
+    contestant.call()
+    contestant.wait()
+    taken = time.perf_counter() - start
+    return calls if taken < LONG_CALL_SECONDS else calls[-max(2, int(LONG_GRAPH_SECONDS / taken)) :]
 
 
 def undisturbed(turn: Callable[[], float], deadline: float) -> float:

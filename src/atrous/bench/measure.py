@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import importlib
 import json
@@ -14,7 +15,7 @@ from typing import Any
 from .. import choose
 from ..errors import AtrousError, ProblemError, sentence
 from . import record, rivals, suite
-from .contest import Contestant, Options, Outcome, Unsupported, inputs_of, run
+from .contest import Contestant, ContextLost, Options, Outcome, inputs_of, run
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Bench:
     engine: str | None = None
     where: dict[str, Any] = field(default_factory=dict)
     document: dict[str, Any] = field(init=False)
+    lost: str = field(init=False, default="")
 
     def __post_init__(self) -> None:
         ours = rivals.module(rivals.OURS)
@@ -63,12 +65,13 @@ class Bench:
     def measure(self, wanted: Wanted) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Measure one layer, add what was found to the document, and return its rows and who was skipped.
 
+        `lost` says so where the GPU is lost to this process: another one can measure the layers that come next.
         A problem that is in the document already is not measured again: its rows are given this layer's name.
         """
         rows, skipped = self.known(wanted.case)
         if not rows and not skipped:
             outcome = self._contest(wanted.problem)
-            rows, skipped = outcome.rows, outcome.skipped
+            rows, skipped, self.lost = outcome.rows, outcome.skipped, outcome.lost
         facts = self._facts(wanted)
         rows = [{**row, **facts} for row in rows]
         skipped = [{**skip, "case": wanted.case, "layer": wanted.layer.name} for skip in skipped]
@@ -105,21 +108,19 @@ class Bench:
         half.replace(path)
 
     def _contest(self, problem: Any) -> Outcome:
-        early = Outcome()
+        outcome = Outcome(self.options.device)
         inputs = inputs_of(problem, self.options.seed)
         taking: list[Contestant] = []
-        for rival in self._taking:
-            self.options.report(f"preparing {rival.NAME}")
-            words = {"engine": self.engine} if rival is self._taking[0] else {}
-            try:
-                taking += rival.contestants(problem, inputs, self.options.device, **words)
-            except Unsupported as refusal:
-                early.skip(rival.NAME, str(refusal))
-            except Exception as failure:  # any library's own
-                early.skip(rival.NAME, f"failed: {type(failure).__name__}: {str(failure).strip().partition(chr(10))[0]}")
-        outcome = run(problem, inputs, taking, self.options)
-        outcome.skipped[:0] = early.skipped
-        if self.options.device == "cuda":
+        with contextlib.suppress(ContextLost):  # the outcome says so
+            for rival in self._taking:
+                self.options.report(f"preparing {rival.NAME}")
+                words = {"engine": self.engine} if rival is self._taking[0] else {}
+                with outcome.noting(rival.NAME):
+                    taking += rival.contestants(problem, inputs, self.options.device, **words)
+        if not outcome.lost:
+            held = run(problem, inputs, taking, self.options)
+            outcome = Outcome(held.device, held.rows, outcome.skipped + held.skipped, held.lost)
+        if self.options.device == "cuda" and not outcome.lost:
             taking.clear()
             _release()
         return outcome

@@ -69,9 +69,11 @@ def commit() -> str:
 
 def place() -> dict[str, Any]:
     """Return what the machine is."""
+    facts, absent = gpu()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
-        "gpu": gpu(),
+        "gpu": facts,
+        **({"gpu_absent": absent} if absent else {}),
         "processor": processor(),
         "cores": cores,
         "threads": cores,
@@ -88,16 +90,19 @@ def processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor() or platform.machine())
 
 
-def gpu() -> dict[str, Any] | None:
-    """Return name, driver and clocks of the first GPU as nvidia-smi gives them now, or None where there is none."""
+def gpu() -> tuple[dict[str, Any] | None, str]:
+    """Return name, driver and clocks of the first GPU as nvidia-smi gives them now, or None and the sentence why there are none."""
     if shutil.which("nvidia-smi") is None:
-        return None
+        return None, "nvidia-smi is not on PATH"
     words = ["nvidia-smi", f"--query-gpu={','.join(GPU_FACTS)}", "--format=csv,noheader,nounits"]
     try:
-        said = subprocess.run(words, capture_output=True, text=True, timeout=SMI_SECONDS, check=True).stdout
-    except (subprocess.SubprocessError, OSError):
-        return None
-    return _facts_of(said)
+        done = subprocess.run(words, capture_output=True, text=True, timeout=SMI_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return None, f"nvidia-smi gave no answer in {SMI_SECONDS} s"
+    except OSError as failure:
+        return None, f"nvidia-smi cannot be run: {failure}"
+    facts = None if done.returncode else _facts_of(done.stdout)
+    return facts, "" if facts else f"nvidia-smi answers: {(done.stdout + done.stderr).strip().partition(chr(10))[0]}"
 
 
 def _facts_of(said: str) -> dict[str, Any] | None:

@@ -83,7 +83,9 @@ def run(arguments: argparse.Namespace) -> int:
 
         draw(bench.document, arguments.plot)
         screen.line(f"drawn in {arguments.plot}")
-    return FAILED if wrong or not bench.document["rows"] else 0
+    if bench.lost:
+        screen.line(f"no CUDA call of this process succeeds any more: {bench.lost}; what comes behind was not measured", "red")
+    return FAILED if wrong or bench.lost or not bench.document["rows"] else 0
 
 
 def layers_of(words: list[str]) -> list[suite.Layer]:
@@ -118,6 +120,8 @@ def _check_folders(*paths: Path | None) -> None:
 
 
 def _measure(bench: Bench, found: Wanted | tuple[suite.Layer, str], view: View) -> None:
+    if bench.lost:
+        return
     if isinstance(found, Wanted):
         rows, skipped = bench.measure(found)
         view.layer(found, rows, skipped)

@@ -16,6 +16,7 @@ from ...errors import UnsupportedProblem
 from ...problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
 from ...testing import Inputs
 from ..contest import Contestant, Unsupported, sets_of
+from .shared import captured_by_cupy
 
 NAME = "atrous"
 
@@ -81,18 +82,10 @@ class _Gpu:
 
     def capture(self, calls: Sequence[Callable[[], Any]], spoil: Callable[[], Any], output: Callable[[], Any]) -> tuple[Callable[[], Any], Callable[[], Any]]:
         """Return the replay of a CUDA graph of calls that write to given outputs, which are spoiled first."""
-        stream = self.cupy.cuda.Stream(non_blocking=True)
-        with stream:
-            for call in calls:
-                call()
-            stream.synchronize()
-            stream.begin_capture()
-            for call in calls:
-                call()
-            graph = stream.end_capture()
+        replay = captured_by_cupy(self.cupy, calls)
         spoil()
         self.wait()
-        return (lambda: graph.launch(stream)), output
+        return replay, output
 
 
 def _functional(problem: Any, operands: dict[str, Any], where: Any, engine: str | None) -> Contestant:

@@ -6,7 +6,7 @@ import functools
 import importlib
 import importlib.metadata
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from ...problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
 from ...testing import Inputs
 from ..contest import Contestant, Unsupported, sets_of
-from .shared import check_convolution, check_pooling, is_global, mean_divisors, padding_to_the_end, transposed, why_not
+from .shared import captured_by_cupy, check_convolution, check_pooling, is_global, mean_divisors, padding_to_the_end, transposed, why_not
 
 NAME = "cupy im2col"
 DTYPES = ("float16", "float32", "float64")
@@ -43,28 +43,15 @@ def contestants(problem: Any, inputs: Inputs, device: str) -> list[Contestant]:
     sets = [first, *({name: array.copy() for name, array in first.items()} for _ in range(1, sets_of(problem, inputs)))]
     last: list[Any] = [None]
 
-    def run_on(operands: dict[str, Any]) -> None:
+    def run_on(operands: dict[str, Any]) -> Any:
         last[0] = compute(**operands)
+        return last[0]
 
     calls = [functools.partial(run_on, operands) for operands in sets]
     output = lambda: cupy.asnumpy(last[0])  # noqa: E731
     wait = cupy.cuda.runtime.deviceSynchronize
-    graph = lambda several: (captured(cupy, several), output)  # noqa: E731
+    graph = lambda several: (captured_by_cupy(cupy, several), output)  # noqa: E731
     return [Contestant(NAME, calls[0], output, rotate=calls, capture=graph, wait=wait, unfused=True)]
-
-
-def captured(cupy: Any, calls: Sequence[Callable[[], Any]]) -> Callable[[], Any]:
-    """Return the replay of a CUDA graph of calls, which ran once before so that the pool holds what they take."""
-    stream = cupy.cuda.Stream(non_blocking=True)
-    with stream:
-        for call in calls:
-            call()
-        stream.synchronize()
-        stream.begin_capture()
-        for call in calls:
-            call()
-        graph = stream.end_capture()
-    return lambda: graph.launch(stream)
 
 
 def operation(xp: Any, problem: Any) -> Callable[..., Any]:

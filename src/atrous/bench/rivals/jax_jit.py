@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import importlib.metadata
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ...problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
 from ...testing import Inputs
-from ..contest import Contestant, sets_of
+from ..contest import Contestant
 from .shared import (
-    LEAST_SETS,
-    MOST_SETS,
     check_convolution,
     check_pooling,
     in_float32,
@@ -29,6 +26,7 @@ from .shared import (
 )
 
 NAME = "jax jit"
+UNCAPTURED = "JAX gives no CUDA graph of its kernels to replay on rotated buffers; its wall time is measured"
 DTYPES = ("float16", "bfloat16", "float32")
 #: layout -> the order of the weights that jax' users keep with it, in our letters and in its own
 WEIGHTS = {"NHWC": ("RSCK", "HWIO"), "NCHW": ("KCRS", "OIHW")}
@@ -60,30 +58,16 @@ def contestants(problem: Any, inputs: Inputs, device: str) -> list[Contestant]:
 def _contestant(name: str, problem: Any, inputs: Inputs, device: str, precision: str) -> Contestant:
     jax = importlib.import_module("jax")
     place = jax.devices("cpu" if device == "cpu" else "gpu")[0]
-    compute = operation(problem, precision)
-    jitted = jax.jit(compute)
-    count = min(MOST_SETS, max(LEAST_SETS, sets_of(problem, inputs))) if device == "cuda" else 1
+    jitted = jax.jit(operation(problem, precision))
     arrays = {name: transposed(array, problem.weight_layout, WEIGHTS[problem.layout][0]) if name == "weight" else array for name, array in inputs.items()}
-    first = {name: jax.device_put(array, place) for name, array in arrays.items()}
-    sets = [first, *({name: array.copy() for name, array in first.items()} for _ in range(1, count))]
+    operands = {name: jax.device_put(array, place) for name, array in arrays.items()}
     last: list[Any] = [None]
 
-    def run_on(operands: dict[str, Any]) -> None:
+    def call() -> None:
         last[0] = jitted(**operands)
 
-    calls = [functools.partial(run_on, operands) for operands in sets]
-    words: dict[str, Any] = {} if device == "cpu" else dict(rotate=calls, capture=lambda several: captured(compute, sets, last))
-    return Contestant(name, calls[0], lambda: np.asarray(last[0]), wait=lambda: jax.block_until_ready(last[0]), unfused=True, precision=precision, **words)
-
-
-def captured(compute: Callable[..., Any], sets: Sequence[dict[str, Any]], last: list[Any]) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """Return all sets of buffers computed by one jitted function, JAX' own way to have no gaps between kernels, and the output of the last."""
-    whole = importlib.import_module("jax").jit(lambda several: [compute(**operands) for operands in several])
-
-    def replay() -> None:
-        last[0] = whole(sets)
-
-    return replay, lambda: np.asarray(last[0][-1])
+    words: dict[str, Any] = dict(uncaptured=UNCAPTURED, unfused=True, precision=precision)
+    return Contestant(name, call, lambda: np.asarray(last[0]), wait=lambda: jax.block_until_ready(last[0]), **words)
 
 
 def operation(problem: Any, precision: str = "") -> Callable[..., Any]:

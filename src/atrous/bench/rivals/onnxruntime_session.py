@@ -46,8 +46,8 @@ def contestants(problem: Any, inputs: Inputs, device: str) -> list[Contestant]:
         count = min(MOST_SETS, max(LEAST_SETS, sets_of(problem, inputs)))
 
         def capture(calls: Any) -> tuple[Callable[[], Any], Callable[[], Any]]:
-            """Return a session of as many such nodes as there are sets, each with buffers of its own: one CUDA graph runs them all."""
-            whole = Session(model(count), problem, inputs, layout, device, count)
+            """Return a session of as many such nodes as calls, each with buffers of its own: one CUDA graph runs them all."""
+            whole = Session(model(len(calls)), problem, inputs, layout, device, len(calls))
             whole.run()  # the first run captures
             return whole.run, whole.output
 

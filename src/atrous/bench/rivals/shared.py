@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
@@ -93,6 +94,30 @@ def transposed(array: np.ndarray, axes: str, target: str) -> np.ndarray:
 def per_channel(problem: Any) -> tuple[int, ...]:
     """Return the shape in which an array (K,) meets an output in the problem's layout."""
     return (1, 1, 1, -1) if problem.layout == "NHWC" else (1, -1, 1, 1)
+
+
+def captured_by_cupy(cupy: Any, calls: Sequence[Callable[[], Any]]) -> Callable[[], Any]:
+    """Return the replay of a CUDA graph of calls, which ran once before so that CuPy's pool holds what they take.
+
+    The last result of each of them is kept, as a caller keeps it: memory of one that is dropped would be the next one's, still in L2.
+    """
+    stream = cupy.cuda.Stream(non_blocking=True)
+    kept: dict[Callable[[], Any], Any] = {}
+    with stream:
+        for call in calls:
+            kept[call] = call()
+        stream.synchronize()
+        kept.clear()
+        stream.begin_capture()
+        try:
+            for call in calls:
+                kept[call] = call()
+        except BaseException:
+            with contextlib.suppress(Exception):  # as a capture that failed ends; a stream left in it would refuse all that comes after
+                stream.end_capture()
+            raise
+        graph = stream.end_capture()
+    return lambda: (graph.launch(stream), kept)[0]
 
 
 def in_float32(cast: Callable[[Any, Any], Any], function: Callable[[Any], Any], name: str) -> Callable[[Any], Any]:

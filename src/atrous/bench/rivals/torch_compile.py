@@ -56,16 +56,17 @@ def _contestant(name: str, mode: str, problem: Any, inputs: Inputs, device: str)
     sets = [first, *({name: tensor.clone() for name, tensor in first.items()} for _ in range(1, count))]
     last: list[Any] = [None]
 
-    def run_on(operands: dict[str, Any]) -> None:
+    def run_on(operands: dict[str, Any]) -> Any:
         with torch.inference_mode():
             if own_graphs:
                 torch.compiler.cudagraph_mark_step_begin()
             last[0] = compute(**operands)
+        return last[0]
 
     calls = [functools.partial(run_on, operands) for operands in sets]
     output = lambda: torch_eager.to_numpy(problem, last[0])  # noqa: E731
     wait: Callable[[], Any] = torch.cuda.synchronize if device == "cuda" else lambda: None
-    words: dict[str, Any] = {}
+    words: dict[str, Any] = dict(uncaptured="it replays a CUDA graph of its own, which no other graph can hold") if own_graphs else {}
     if device == "cuda" and not own_graphs:
         words = dict(rotate=calls, capture=lambda several: (torch_eager.captured(several), output))
     return Contestant(name, calls[0], output, wait=wait, unfused=True, **words)

@@ -55,10 +55,11 @@ def _contestant(name: str, order: str, compute: Callable[..., Any], problem: Any
     sets = [first, *({name: tensor.clone() for name, tensor in first.items()} for _ in range(1, count))]
     last: list[Any] = [None]
 
-    def run_on(operands: dict[str, Any]) -> Callable[[], None]:
-        def call() -> None:
+    def run_on(operands: dict[str, Any]) -> Callable[[], Any]:
+        def call() -> Any:
             with torch.inference_mode():
                 last[0] = compute(**operands)
+            return last[0]
 
         return call
 
@@ -70,7 +71,10 @@ def _contestant(name: str, order: str, compute: Callable[..., Any], problem: Any
 
 
 def captured(calls: Sequence[Callable[[], Any]]) -> Callable[[], Any]:
-    """Return the replay of a CUDA graph of calls; what they make lies in the graph's own memory."""
+    """Return the replay of a CUDA graph of calls; what they make lies in the graph's own memory.
+
+    The last result of each of them is kept, as a caller keeps it: memory of one that is dropped would be the next one's, still in L2.
+    """
     torch = importlib.import_module("torch")
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
@@ -80,10 +84,11 @@ def captured(calls: Sequence[Callable[[], Any]]) -> Callable[[], Any]:
     torch.cuda.current_stream().wait_stream(stream)
     torch.cuda.synchronize()
     graph = torch.cuda.CUDAGraph()
+    kept = {}
     with torch.cuda.graph(graph):
         for call in calls:
-            call()
-    return lambda: graph.replay()
+            kept[call] = call()
+    return lambda: (graph.replay(), kept)[0]
 
 
 def tensors(problem: Any, inputs: Inputs, device: str, order: str) -> dict[str, Any]:
