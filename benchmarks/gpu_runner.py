@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import shlex
 import signal
@@ -22,6 +24,8 @@ DONE, UNFINISHED, FAILED, TIMED_OUT, ABSENT, NOT_REACHED = "done", "unfinished",
 GOOD = (DONE, UNFINISHED, ABSENT)
 #: a part is not begun with less than this left of the whole
 LEAST_SECONDS = 3.0
+#: for a driver to take down what an ended process left
+END_SECONDS = 5.0
 KEPT_LINES = 12
 SHOWN_WIDTH = 200
 
@@ -52,6 +56,8 @@ class Run:
     commands: list[str] = field(default_factory=list)
     unfinished: list[str] = field(default_factory=list)  # what the next run is to go on with, in words
     wrong: list[str] = field(default_factory=list)  # what was found wrong, where the part went on nevertheless
+    late: list[str] = field(default_factory=list)  # what had to be ended, where the part went on nevertheless
+    code: int = 0  # exit status of the last command
 
     def path(self, name: str) -> Path:
         """Return a file of this part."""
@@ -71,20 +77,35 @@ class Run:
         """Run Python with these words; see `command`."""
         return self.command([sys.executable, *map(str, words)], **options)
 
-    def command(self, words: Sequence[str], accept: tuple[int, ...] = (0,)) -> str:
+    def each(self, *steps: Callable[[], str]) -> str:
+        """Take steps one after another, each though the one before it failed or had to be ended, and return what they say."""
+        said = []
+        for step in steps:
+            try:
+                said.append(step())
+            except Absent:
+                raise
+            except TimedOut as late:
+                self.late.append(str(late))
+            except Exception as failure:  # of any kind: the step behind it is to be taken all the same
+                self.wrong.append(in_words(failure))
+        return "; ".join(said)
+
+    def command(self, words: Sequence[str], accept: Sequence[int] | None = (0,), seconds: float = math.inf) -> str:
         """Run a command from the repository's root and return what it printed.
 
         Raises
         ------
         Failed
-            If its exit status is none of `accept`.
+            If its exit status is none of `accept`; None stands for all.
         TimedOut
-            If the part's time is over first; the command and its children are ended then.
+            If so many seconds, or the part's time, are over first; the command and its children are ended then.
         """
-        return self.side_by_side([words], accept)[0]
+        return self.side_by_side([words], accept, seconds)[0]
 
-    def side_by_side(self, commands: Sequence[Sequence[str]], accept: tuple[int, ...] = (0,)) -> list[str]:
+    def side_by_side(self, commands: Sequence[Sequence[str]], accept: Sequence[int] | None = (0,), seconds: float = math.inf) -> list[str]:
         """Run several commands at once; return what each printed, once all have ended."""
+        until, self.code = min(self.deadline, time.monotonic() + seconds), 0
         outputs = [self.folder / f"{self.name}.{index}.out" for index in range(len(commands))]
         processes = []
         try:
@@ -98,15 +119,16 @@ class Run:
                         )
                     )  # fmt: skip
             for process in processes:
-                process.wait(self.left)
+                process.wait(max(0.0, until - time.monotonic()))
         except subprocess.TimeoutExpired as late:
-            raise TimedOut(f"the part's time was over during: {shlex.join(map(str, late.cmd))}") from late
+            raise TimedOut(f"its time was over during: {shlex.join(map(str, late.cmd))}") from late
         finally:
             for process in processes:
                 end(process)
             said = [self._keep(words, output) for words, output in zip(commands, outputs, strict=True) if output.exists()]
         for words, process, text in zip(commands, processes, said, strict=True):
-            if process.returncode not in accept:
+            self.code = process.returncode
+            if accept is not None and process.returncode not in accept:
                 last = " | ".join(text.strip().splitlines()[-3:])
                 raise Failed(f"{last}; exit status {process.returncode} of: {shlex.join(map(str, words))}")
         return said
@@ -121,10 +143,16 @@ class Run:
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
-    """End a process with all that it started, unless it has ended; it leads a session of its own."""
+    """End a process with all that it started, unless it has ended; it leads a session of its own. One that its driver holds back is left."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(END_SECONDS)
+
+
+def in_words(failure: Exception) -> str:
+    """Return what stands in a part's line of a failure."""
+    return str(failure) if isinstance(failure, Failed) else f"{type(failure).__name__}: {failure}"
 
 
 @dataclass(frozen=True)
@@ -132,8 +160,9 @@ class Part:
     """One of the parts: `work` runs it and returns the line that says what came of it."""
 
     name: str
-    seconds: float  # its share of the whole, at most
+    seconds: float  # its share of the whole, which is kept for it
     work: Callable[[Run], str]
+    most: float = math.inf  # seconds, however much is left: of a part that cannot use more, so that its hang costs the others little
 
 
 @dataclass(frozen=True)
@@ -157,7 +186,9 @@ class Session:
         records = []
         for number, (part, name) in enumerate(zip(parts, names, strict=True)):
             kept = sum(later.seconds for later, wanted in zip(parts[number + 1 :], asked[number + 1 :], strict=True) if wanted)
-            record = self._run_part(name, part, max(deadline - kept, time.monotonic() + part.seconds), deadline) if asked[number] else done[number]
+            # a rehearsal's processor is as slow as it is, and has no GPU that hangs
+            until = min(max(deadline - kept, time.monotonic() + part.seconds), time.monotonic() + (math.inf if self.dry else part.most))
+            record = self._run_part(name, part, until, deadline) if asked[number] else done[number]
             reason = "no time was left" if asked[number] else "left out of this run"
             records.append(record or {"part": name, "status": NOT_REACHED, "seconds": 0.0, "line": reason})
             print(f"[{number + 1}/{len(parts)}] {self._line(records[-1])}{' (done in an earlier run)' if done[number] else ''}", flush=True)
@@ -189,14 +220,16 @@ class Session:
             status, line = DONE, part.work(run)
             if run.unfinished:
                 status, line = UNFINISHED, "; ".join(run.unfinished)
+            if run.late:
+                status, line = TIMED_OUT, "; ".join(run.late)
             if run.wrong:
-                status, line = FAILED, "; ".join(run.wrong)
+                status, line = FAILED, "; ".join(run.wrong + run.late)
         except Absent as reason:
             status, line = ABSENT, str(reason)
         except TimedOut as late:
             status, line = TIMED_OUT, str(late)
         except Exception as failure:  # of any kind: the parts behind this one are to run all the same
-            status, line = FAILED, str(failure) if isinstance(failure, Failed) else f"{type(failure).__name__}: {failure}"
+            status, line = FAILED, in_words(failure)
         seconds = {"seconds": round(time.monotonic() - begin, 2), "limit_seconds": round(run.deadline - begin, 2)}
         record = {
             "format": FORMAT, "part": name, "status": status, "line": line, **seconds,

@@ -29,10 +29,10 @@ NAMES = [f"{number:02}-{part.name}" for number, part in enumerate(gpu_parts.PART
 LEFT = {
     "02-verify": ["02-verify-ledger.json"],
     "03-conformance": ["03-conformance-vectors.npz", "03-conformance-replay.json"],
-    "04-tests": ["04-tests-figures.json"],
-    "06-micro": ["06-micro-figures.json"],
-    "07-suite": ["07-suite-suite-batch32.json"],
-    "08-suite-more": ["08-suite-more-suite-batch1.json", "08-suite-more-suite-batch256.json", "08-suite-more-suite-float32.json"],
+    "06-tests": ["06-tests-figures.json", "06-tests-figures-runtime.json"],
+    "05-micro": ["05-micro-figures.json"],
+    "04-suite": ["04-suite-suite-batch32.json"],
+    "07-suite-more": ["07-suite-more-suite-batch1.json", "07-suite-more-suite-batch256.json", "07-suite-more-suite-float32.json"],
     "09-others": ["09-others-suite-others.json"],
     "10-report": ["tables.md", "benchmarks.html"],
 }
@@ -58,7 +58,7 @@ def test_a_rehearsal_runs_every_part_and_a_second_one_none(tmp_path):
     assert first.returncode == 0, said
     table = first.stdout.rstrip().splitlines()[-len(NAMES) :]
     assert [line.split()[0] for line in table] == NAMES, "the table of the parts stands last"
-    lacking = {"05-sanitizer"}
+    lacking = {"08-sanitizer"}
     for name in NAMES:
         found = record(folder, name)
         assert found["status"] == ("absent" if name in lacking else "done"), (name, found)
@@ -68,7 +68,7 @@ def test_a_rehearsal_runs_every_part_and_a_second_one_none(tmp_path):
             assert (folder / left).stat().st_size > 0, left
     assert sum(run["exact_problems"] for run in json.loads((folder / "02-verify-ledger.json").read_text())["runs"]) >= 4
     assert json.loads((folder / "03-conformance-replay.json").read_text())[1] == []
-    rows = json.loads((folder / "07-suite-suite-batch32.json").read_text())
+    rows = json.loads((folder / "04-suite-suite-batch32.json").read_text())
     assert len(rows["rows"]) >= 10 and rows["where"]["gpu"] is None and "torch eager" in rows["rivals"]
     others = json.loads((folder / "09-others-suite-others.json").read_text())["rivals"]
     assert others["cudnn-frontend"] and {"jax jit", "onnxruntime", "cupy im2col", "tensorflow jit"} <= set(others), "every rival is there, or its absence said"
@@ -100,6 +100,11 @@ def test_the_parts_fit_into_their_time():
 
 def session(folder, **words):
     return Session(folder, "abc1234", False, lambda: dict(os.environ), **words)
+
+
+def the_run(folder, seconds=20.0):
+    folder.mkdir(parents=True, exist_ok=True)
+    return gpu_runner.Run(folder, "01-part", time.monotonic() + seconds, False, dict(os.environ))
 
 
 def works(run):
@@ -187,9 +192,24 @@ def test_time_is_kept_for_the_parts_behind_and_what_is_spared_falls_to_them(tmp_
     session(tmp_path).run(parts, 100)
     assert [round(seconds) for seconds in left] == [50, 80, 100]
     left.clear()
+    session(tmp_path / "capped").run([Part("one", 10, looks, most=12), *parts[1:]], 100)
+    assert [round(seconds) for seconds in left] == [12, 80, 100], "a part that cannot use more has no more"
+    left.clear()
     session(tmp_path / "short").run(parts, 25)
     assert [round(seconds) for seconds in left] == [10, 25, 25], "with too little for all, the first have theirs"
     assert session(tmp_path / "none").run(parts, 1) == 1, "what was not reached is not done"
+
+
+def test_a_step_that_fails_or_hangs_stops_no_other(tmp_path):
+    def parted(run):
+        hanging = lambda: run.python("-c", "import time; time.sleep(60)", seconds=0.5)  # noqa: E731
+        return run.each(lambda: "one", lambda: works(run), hanging, lambda: works(run), *([lambda: raises(run)] if run.name == "02-fails" else []))
+
+    session(tmp_path).run([Part("hangs", 20, parted), Part("fails", 20, parted)], 40)
+    hung, failed = record(tmp_path, "01-hangs"), record(tmp_path, "02-fails")
+    assert hung["status"] == "timed out" and hung["line"].startswith("its time was over during:") and len(hung["commands"]) == 3
+    assert failed["status"] == "failed" and failed["line"].startswith("KeyError: 'a key'; its time was over")
+    assert the_run(tmp_path / "good").each(lambda: "one", lambda: "two") == "one; two"
 
 
 def test_side_by_side_commands_are_all_waited_for_and_all_heard(tmp_path):
@@ -224,15 +244,135 @@ def test_a_gpu_is_asked_for_its_architecture(tmp_path, monkeypatch):
         gpu_parts.architecture()
 
 
-def test_a_checker_under_which_nothing_was_proved_has_found_nothing(tmp_path, monkeypatch):
-    tool = tmp_path / "compute-sanitizer"
-    tool.write_text("#!/bin/sh\necho \"$PROOF\"\necho '========= ERROR SUMMARY: 0 errors'\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+@pytest.fixture
+def tool(tmp_path, monkeypatch):
+    """Put a script on PATH under a name."""
+
+    def put(name, text):
+        path = tmp_path / "tools" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{text}\n")
+        path.chmod(0o755)
+
+    monkeypatch.setenv("PATH", f"{tmp_path / 'tools'}:{os.environ['PATH']}")
+    return put
+
+
+def test_a_checker_under_which_nothing_was_proved_has_found_nothing(tmp_path, tool, monkeypatch):
+    tool("compute-sanitizer", "echo \"$PROOF\"\necho '========= ERROR SUMMARY: 0 errors'")
     for proof, status in (("  0 failures in 12.0 s", "done"), ("  nothing ran", "failed"), ("Device not supported", "absent")):
         monkeypatch.setenv("PROOF", proof)
         session(tmp_path / status).run([Part("sanitizer", 20, gpu_parts.sanitizer)], 30)
         assert record(tmp_path / status, "01-sanitizer")["status"] == status
+
+
+def test_one_checker_s_errors_or_hang_leave_the_other_its_turn(tmp_path, tool, monkeypatch):
+    tool("compute-sanitizer", 'echo "  0 failures in 12.0 s"; [ "$2" = racecheck ] || eval "$MEMCHECK"; echo "========= $2 SUMMARY: 0 hazards displayed"')
+    for does, status in (("exec sleep 60", "timed out"), ("echo '========= ERROR SUMMARY: 7 errors'; exit 99", "failed")):
+        monkeypatch.setenv("MEMCHECK", does)
+        session(tmp_path / status).run([Part("sanitizer", 4, gpu_parts.sanitizer, most=4)], 30)
+        found = record(tmp_path / status, "01-sanitizer")
+        assert found["status"] == status and found["facts"]["racecheck"] == "racecheck: racecheck SUMMARY: 0 hazards displayed"
+        assert [words.split()[1:5] for words in found["commands"]] == [["--tool", name, "--report-api-errors", "no"] for name in ("memcheck", "racecheck")]
+
+
+def test_a_gpu_that_does_not_answer_in_time_stops_nothing(tmp_path, tool, monkeypatch, capsys):
+    tool("nvidia-smi", "exec sleep 30")
+    monkeypatch.setattr(gpu_parts, "SMI_SECONDS", 0.2)
+    with pytest.raises(gpu_parts.Silent, match=r"nvidia-smi gave no answer in 0.2 s"):
+        gpu_parts.architecture()
+    assert gpu_parts.gpu_facts() == "none: nvidia-smi gave no answer in 0.2 s"
+    asked = []
+
+    def python(run, *words, **options):
+        asked.append(run.environment.get("ATROUS_CUDA_ARCHITECTURES"))
+        return '{"atrous": "1", "engines": {"compiled": null}, "built": {}}'
+
+    monkeypatch.setattr(gpu_runner.Run, "python", python)
+    run = the_run(tmp_path / "out")
+    gpu_parts.build(run)
+    assert asked == [None, None] and run.facts["architectures"] == "those of every build, as nvidia-smi gave no answer in 0.2 s"
+    assert gpu_parts.main([str(tmp_path / "all"), "--only", "build"]) == 0
+    assert "GPU: nvidia-smi gave no answer in 0.2 s" in capsys.readouterr().out
+
+
+def test_what_some_processes_proved_is_not_lost_with_one_that_hangs(tmp_path, monkeypatch):
+    counts = dict(failures=[], exact_problems=5, bounded_runs={})
+
+    def two_of_three(run, commands, accept):
+        whole, half, _ = (Path(words[-1]) for words in commands)
+        whole.write_text(json.dumps({"runs": [counts]}))
+        half.write_text('{"runs": [')
+        raise gpu_runner.TimedOut("its time was over")
+
+    monkeypatch.setattr(gpu_runner.Run, "side_by_side", two_of_three)
+    monkeypatch.setattr(gpu_parts, "cores", lambda: 5)
+    session(tmp_path).run([Part("verify", 20, gpu_parts.verify)], 30)
+    assert record(tmp_path, "01-verify")["status"] == "timed out"
+    assert json.loads((tmp_path / "01-verify-ledger.json").read_text())["runs"] == [counts]
+    assert not list(tmp_path.glob("01-verify-[0-9]*"))
+
+
+def test_tests_that_crash_leave_those_of_the_other_engine_their_turn(tmp_path, monkeypatch):
+    asked = []
+
+    def python(run, *words, **options):
+        asked.append(words[words.index("-k") + 1])
+        if len(asked) == 1:
+            raise gpu_runner.Failed("a worker crashed; exit status 3")
+        Path(words[words.index("--figures") + 1]).write_text('{"tests_passed": 3, "tests_skipped": 0, "tests_failed": 0}')
+        return "3 passed"
+
+    monkeypatch.setattr(gpu_parts, "missing", lambda *names: None)
+    monkeypatch.setattr(gpu_runner.Run, "python", python)
+    session(tmp_path).run([Part("tests", 20, gpu_parts.tests)], 30)
+    assert asked == ["not runtime", "runtime-0 or (runtime and bits)"]
+    assert (record(tmp_path, "01-tests")["status"], record(tmp_path, "01-tests")["line"]) == ("failed", "a worker crashed; exit status 3")
+
+
+STANDS_FOR_RUN = """
+import json, os, pathlib, sys, time
+path = pathlib.Path(sys.argv[sys.argv.index("--resume") + 1])
+under_way = path.with_name(path.name + ".under-way")
+document = json.loads(path.read_text()) if path.exists() else {"rows": [], "skipped": [], "rivals": {}}
+start, does = len(document["rows"]), os.environ["DOES"].split()
+if under_way.exists():
+    under_way.unlink()
+    document["skipped"].append({"contestant": "all", "case": "c", "reason": "failed: a run was ended during it"})
+document["rows"].append({"layer": str(start), "case": "c"})
+path.write_text(json.dumps(document))
+word = does[min(start, len(does) - 1)]
+if word == "hangs":
+    under_way.touch()
+    time.sleep(60)
+if word == "crashes":
+    under_way.touch()
+    os.kill(os.getpid(), 11)
+sys.exit(int(word))
+"""
+
+
+@pytest.mark.parametrize(
+    ("does", "starts", "status", "line"),
+    [
+        ("3 3 0", 3, "done", "here: 3 layers"),
+        ("3 crashes 0", 3, "failed", "here: 3 layers, 0 of ours not right, 1 layers stepped over, the first c: failed: a run was ended during it"),
+        ("3 3 3 3 3 3 3 3", 6, "done", "here: 6 layers"),
+        ("hangs", 1, "timed out", "here: its time was over during:"),
+        ("1", 1, "failed", "here: 1 layers; exit status 1: "),
+    ],
+)
+def test_a_measurement_goes_on_behind_what_took_its_gpu(tmp_path, monkeypatch, does, starts, status, line):
+    (tmp_path / "run.py").write_text(STANDS_FOR_RUN)
+    monkeypatch.setattr(gpu_parts, "BENCHMARKS", tmp_path)
+    monkeypatch.setattr(gpu_parts, "LEAST_SECONDS", 0.5)
+    monkeypatch.setattr(gpu_parts, "LAST_LAYER_SECONDS", 1.0)
+    monkeypatch.setenv("DOES", does)
+    seconds = 4 if does == "hangs" else 40
+    session(tmp_path / "out").run([Part("suite", seconds, lambda run: gpu_parts.measured(run, "here", 1.0), most=seconds)], 60)
+    found = record(tmp_path / "out", "01-suite")
+    assert (found["status"], len(found["commands"])) == (status, starts) and found["line"].startswith(line), found
+    assert found["commands"][0].endswith("01-suite-suite-here.json") and "--layer-seconds 30" in found["commands"][0]
 
 
 def test_a_part_is_written_whole_or_not_at_all(tmp_path, monkeypatch):

@@ -169,7 +169,15 @@ def test_a_group_that_crashes_costs_its_own_rows_alone(rows, reason, monkeypatch
 def test_a_group_that_hangs_is_ended(monkeypatch):
     monkeypatch.setattr(device, "rehearsed", lambda group: time.sleep(60))
     monkeypatch.setattr(micro, "GROUP_SECONDS", 0.5)
-    assert micro.grouped("empty", True, 0.0) == ([], "its process hung and was killed")
+    assert micro.grouped("empty", True, 0.0) == ([], "its process hung for 0.5 s and was killed")
+
+
+def test_no_group_takes_longer_than_what_is_left_of_the_whole(monkeypatch):
+    monkeypatch.setattr(device, "missing", lambda: time.sleep(60))
+    begin = time.monotonic()
+    assert micro.grouped("empty", False, begin + 1.0)[1].endswith("s and was killed")
+    assert micro.grouped("copy", False, begin + 1.0) == ([], "the time for it was over")
+    assert time.monotonic() - begin < micro.GROUP_SECONDS
 
 
 def test_without_a_gpu_every_figure_is_missing_with_the_reason(tmp_path, monkeypatch):

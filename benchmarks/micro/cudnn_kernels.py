@@ -13,6 +13,7 @@ from atrous.bench.rivals import torch_eager
 
 GROUP = "cudnn"
 BATCH = 32
+OVER = "the time for it was over"
 CALLS = 3  # of a profile
 ORDER = "channels_last"
 
@@ -61,7 +62,7 @@ def measured(deadline: float, device: str = "cuda", batch: int = BATCH) -> Itera
         row: dict[str, Any] = {"group": GROUP, "name": names, "case": str(problem), "count": count, "seconds": None, "reason": None, "kernels": []}
         try:
             if time.monotonic() > deadline:
-                row["reason"] = "the time for it was over"
+                row["reason"] = OVER
             else:
                 row["kernels"] = kernels(problem, device)
                 row["seconds"] = [sum(kernel["seconds"] for kernel in row["kernels"])]

@@ -116,13 +116,18 @@ def child(group: str, dry: bool, deadline: float, path: str) -> None:
 
 def grouped(group: str, dry: bool, deadline: float) -> tuple[list[dict[str, Any]], str | None]:
     """Return the rows of a group, run in a process that may crash or hang, and why some are missing."""
+    left = deadline - time.monotonic()
+    if not dry and left <= 0:
+        return [], cudnn_kernels.OVER
+    # cuDNN's, which come last, end by themselves at the deadline
+    most = max(GROUP_SECONDS, left + 5) if dry else left + 5 if group == cudnn_kernels.GROUP else min(GROUP_SECONDS, left)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "rows.jsonl")
         path.touch()
         # Forked, so that what the parent imported is there; the parent itself never asks CUDA anything.
         process = multiprocessing.get_context("fork").Process(target=child, args=(group, dry, deadline, str(path)))
         process.start()
-        process.join(max(GROUP_SECONDS, deadline - time.monotonic() + 5) if group == cudnn_kernels.GROUP or dry else GROUP_SECONDS)
+        process.join(most)
         hangs = process.is_alive()
         if hangs:
             process.kill()
@@ -130,7 +135,7 @@ def grouped(group: str, dry: bool, deadline: float) -> tuple[list[dict[str, Any]
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
     missing = next((row["missing"] for row in rows if "missing" in row), None)
     if missing is None and (hangs or process.exitcode):
-        missing = "its process hung and was killed" if hangs else f"its process ended with {process.exitcode}"
+        missing = f"its process hung for {most:.3g} s and was killed" if hangs else f"its process ended with {process.exitcode}"
     return [row for row in rows if "missing" not in row], missing
 
 
