@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import importlib
 import mmap
+import subprocess
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +57,13 @@ class Fenced(Host):
         rights = mmap.PROT_READ | mmap.PROT_WRITE if not forbidden else 0
         if self._libc.mprotect(ctypes.c_void_p(first), ctypes.c_size_t(end - first), rights) != 0:
             raise OSError(ctypes.get_errno(), "mprotect")
+
+
+def start(kernel: str, cases: Iterable[str]) -> subprocess.CompletedProcess[str]:
+    """Run this file in a process of its own, on the build of the simulator that this process has."""
+    builds = Path(__file__).with_name("proof") / "builds.py"
+    extension = importlib.import_module("atrous._sim").__file__
+    return subprocess.run([sys.executable, str(builds), "exec", str(extension), __file__, kernel, *cases], capture_output=True, text=True)
 
 
 def main(words: list[str]) -> int:

@@ -30,6 +30,8 @@ COUNTED_TESTS = ("test_bad_calls.py", "test_beyond_2e31.py", "test_batch_invaria
 #: variant of the simulator -> problems with one right answer; whatever their number, every instance runs at least 20 times
 PROBLEMS = {"plain": 40_000, "sanitized": 5_000, "race": 5_000}
 QUICK_PROBLEMS = {"plain": 10_000, "sanitized": 250, "race": 250}
+#: of every kernel on the plain build; above the floor, since the processes of a campaign may draw the same one
+SCHEDULES = 1_200
 
 
 def tools(quick: bool, jobs: int) -> dict[str, list[str]]:
@@ -38,7 +40,8 @@ def tools(quick: bool, jobs: int) -> dict[str, list[str]]:
 
     def campaign(variant: str) -> list[str]:
         count = str((QUICK_PROBLEMS if quick else PROBLEMS)[variant])
-        return [python, str(PROOF / "campaign.py"), "--variant", variant, "--problems", count, "--jobs", str(jobs), "--json"]
+        schedules = ["--schedules", str(SCHEDULES)] if variant == "plain" and not quick else []
+        return [python, str(PROOF / "campaign.py"), "--variant", variant, "--problems", count, *schedules, "--jobs", str(jobs), "--json"]
 
     pytest = [python, "-m", "pytest", "-q", "-n", str(jobs), *(str(ROOT / "tests" / name) for name in COUNTED_TESTS), "--figures"]
     found = {

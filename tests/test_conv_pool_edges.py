@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from pathlib import Path
 
+import fenced
 import numpy as np
 import pytest
 
@@ -15,8 +14,6 @@ from atrous.engines import simulated
 from atrous.kernels import conv_direct, conv_igemm_sm80, conv_pool, pool
 from atrous.kernels.base import DEVICES
 from atrous.problem import parse
-
-FENCED = Path(__file__).with_name("fenced.py")
 
 needs_simulator = pytest.mark.skipif(simulated.available() is not None, reason=str(simulated.available()))
 
@@ -39,7 +36,7 @@ def offered(monkeypatch):
 @needs_simulator
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="fences memory with mprotect")
 def test_touches_no_byte_beside_its_operands():
-    done = subprocess.run([sys.executable, str(FENCED), "conv_pool", *CASES], capture_output=True, text=True)
+    done = fenced.start("conv_pool", CASES)
     assert done.returncode == 0, (done.returncode, done.stdout[-400:], done.stderr[-400:])
     assert done.stdout.splitlines()[-1] == f"{CASES[-1]} before"
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from pathlib import Path
 
+import fenced
 import numpy as np
 import pytest
 
@@ -16,8 +15,6 @@ from atrous.kernels import conv_first
 from atrous.kernels.base import DEVICES
 from atrous.kernels.first_patch import dilation_of, row_threads_log2
 from atrous.problem import parse
-
-FENCED = Path(__file__).with_name("fenced.py")
 
 needs_simulator = pytest.mark.skipif(simulated.available() is not None, reason=str(simulated.available()))
 
@@ -37,7 +34,7 @@ EDGES = (
 @pytest.mark.parametrize("cases", [FULL_TURN, EDGES], ids=["a full turn of padding", "the rest"])
 def test_touches_no_byte_beside_its_operands(cases):
     """Every operand's first byte, then its last, lies beside a page that may not be touched: what no output shows ends the process."""
-    done = subprocess.run([sys.executable, str(FENCED), "conv_first", *cases], capture_output=True, text=True)
+    done = fenced.start("conv_first", cases)
     assert done.returncode == 0, (done.returncode, done.stdout[-400:], done.stderr[-400:])
     assert done.stdout.splitlines()[-1] == f"{cases[-1]} before"
 

@@ -238,6 +238,15 @@ def test_lacking_instances_are_reached():
     assert all(prover.ledger.instances[name] >= 2 for name in names[:2]) and set(prover.ledger.instances) == set(names[:2])
 
 
+def test_kernels_of_few_instances_are_run_until_they_met_as_many_schedules():
+    """A kernel with one instance meets few schedules while the others reach their runs."""
+    name = "pack_weight<float32>"
+    prover = Prover("simulated")
+    assert prover.reach([name], 1, iter(range(5000)), schedules=15) == []
+    assert len(prover.ledger.schedules["pack_weight"]) >= 15 <= prover.ledger.instances[name]
+    assert prover.reach([name], 1, iter(range(5)), schedules=10_000) == [name]
+
+
 # ---- words
 
 

@@ -16,7 +16,7 @@ from .arguments import FLOAT_DTYPES
 from .engines import arrays, compiled, runtime, simulated
 from .errors import CudaError, EngineUnavailable, ProblemError, UnsupportedProblem, sentence, shown
 from .interop import numpy_dtype
-from .kernels import ORDER, for_operation, operation_of
+from .kernels import HELPERS, ORDER, for_operation, operation_of
 from .kernels.base import Device, Kernel, alignment_of, default_strides
 from .kernels.in_two import THEN
 from .launch import Launch
@@ -139,13 +139,15 @@ class Prover:
         names = ["arrays"] if self.engine == "arrays" else [kernel.name for kernel in ORDER if self._kernel in (None, kernel.name)]
         return all(map(self._is_out, names))
 
-    def reach(self, names: list[str], at_least: int, seeds: Iterator[int]) -> list[str]:
+    def reach(self, names: list[str], at_least: int, seeds: Iterator[int], schedules: int = 0) -> list[str]:
         """Draw problems and run those that an instance still lacks, until each was run so often; return those not reached.
 
-        Instances that only kernels launch which are run no more are not waited for.
+        An instance lacks runs, too, while its kernel ran under fewer different schedules than asked for. Instances that only
+        kernels launch which are run no more are not waited for.
         """
         asked, failures = set(names), 0
-        lacking = lambda name: name in asked and self.ledger.instances[name] < at_least  # noqa: E731
+        is_short = lambda name: self.ledger.instances[name] < at_least or len(self.ledger.schedules.get(name.partition("<")[0], ())) < schedules  # noqa: E731
+        lacking = lambda name: name in asked and is_short(name)  # noqa: E731
         outer, self._wanted = self._wanted, lambda launch: any(map(lacking, launch.names))
         for seed in seeds:
             if failures != len(self.ledger.failures):
@@ -154,12 +156,12 @@ class Prover:
                 break
             self.prove_drawn(seed)
         self._wanted = outer
-        return [name for name in names if self.ledger.instances[name] < at_least]
+        return [name for name in names if is_short(name)]
 
     def _hopeless(self) -> set[str]:
-        """Return the instances that only kernels launch which are run no more."""
+        """Return the instances that only kernels launch which are run no more, or may be."""
         out, left = ({name for kernel in ORDER if self._is_out(kernel.name) is is_out for name in kernel.instances()} for is_out in (True, False))
-        return out - left
+        return out - left | {name for helper in HELPERS for name in helper.instances() if out}
 
     def candidates(self, problem: Problem, seed: int) -> list[Candidate]:
         """Return every launch that this prover may run the problem with on the operands of a seed, kernel by kernel."""
@@ -356,5 +358,5 @@ def verify(prover: Prover, seed: int = 0, seconds: float | None = None, problems
 
 
 def every_instance() -> list[str]:
-    """Return the name of every instance that a kernel description can ask for."""
-    return list(dict.fromkeys(name for kernel in ORDER for name in kernel.instances()))
+    """Return the name of every instance that a kernel description can ask for, those that its launches bring along too."""
+    return list(dict.fromkeys(name for kernel in (*ORDER, *HELPERS) for name in kernel.instances()))

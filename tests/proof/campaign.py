@@ -46,7 +46,7 @@ def work(arguments: argparse.Namespace) -> int:
             prover.prove_drawn(next(drawn))
         random_problems = ledger.exact_problems
         limited = (seed for _, seed in zip(range(DRAWS), drawn))
-        missing = prover.reach(every_instance(), arguments.at_least, limited)
+        missing = prover.reach(every_instance(), arguments.at_least, limited, arguments.schedules)
     arguments.out.write_text(json.dumps({"ledger": ledger.whole(), "random": random_problems, "missing": missing}))
     return 0
 
@@ -54,9 +54,10 @@ def work(arguments: argparse.Namespace) -> int:
 def start(arguments: argparse.Namespace, worker: int, folder: Path, command: list[str], environment: dict[str, str]) -> Any:
     """Start one worker; return (process, file of its ledger, file of its last seed, file of its last words)."""
     share = -(-arguments.problems // arguments.jobs)
-    at_least = -(-arguments.at_least // arguments.jobs)
+    at_least, schedules = -(-arguments.at_least // arguments.jobs), -(-arguments.schedules // arguments.jobs)
     out, note, words = (folder / f"{worker}.{suffix}" for suffix in ("json", "seed", "stderr"))
-    own = ["--worker", "--problems", share, "--at-least", at_least, "--seed", arguments.seed + worker * SEEDS, "--out", out, "--note", note]
+    own = ["--worker", "--problems", share, "--at-least", at_least, "--schedules", schedules]
+    own += ["--seed", arguments.seed + worker * SEEDS, "--out", out, "--note", note]
     with words.open("w") as stderr:
         process = subprocess.Popen(["nice", *command, __file__, *map(str, own)], env=environment, stderr=stderr)
     return process, out, note, words
@@ -141,6 +142,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--variant", choices=VARIANTS, default="plain")
     parser.add_argument("--problems", type=int, default=1000, help="problems that have one right answer to the bit")
     parser.add_argument("--at-least", type=int, default=20, help="runs of every instance in the table")
+    parser.add_argument("--schedules", type=int, default=0, help="different schedules of every kernel; those of several processes may meet")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="append the record to this ledger")
