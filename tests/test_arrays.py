@@ -9,7 +9,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from atrous import testing
+from atrous import config, testing
 from atrous.engines import array_namespace, arrays, arrays_conv, arrays_epilogue, arrays_pool
 from atrous.problem import Conv2dProblem, parse
 from atrous.reference import tap_weights
@@ -116,6 +116,38 @@ ALONE = [
     "n8c64h30w30_rms_r3s3_stride1_pad1_f32",
     "n8c64h30w30_max_r3s3_stride1_pad1_f32",
 ]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "n2c3h17w9_k4r3s3_pad6_dil6_f32_bias", "n2c6h23w8_k4r3s2_pad9:2:1:0_dil8x1_stride3x1_g2_f32_nchw", "n1c4h12w12_k4r3s3_pad5_dil5_reflect_f32",
+        "n1c4h12w12_k4r2s3_pad11x1_dil11x1_circular_f32_nchw", "n2c3h19w5_k4r3s1_pad-1:8:0:0_dil7x1_i8_zp3", "n1c2h5w5_k3r3s3_pad9_dil9_f16",
+        "n1c2h40w3_k3r4s1_dil13x1_stride2x1_f64",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("library", ["numpy", "array_api_strict"])
+def test_rows_far_apart_are_copied_alone(monkeypatch, case, library):
+    """A dilation that leaves most rows under the windows unread: a strip for each filter row, and the same answer."""
+    problem, space = parse(case), None if library == "numpy" else pytest.importorskip(library)
+    if space is not None and has_narrow_floats(problem):
+        pytest.skip("the array standard has no 16-bit floats")
+    monkeypatch.setattr(arrays_conv, "PRODUCT_BYTES", 700)
+    forget()
+    try:
+        steps = arrays_conv.conv_steps(problem, config.workspace_bytes())
+        assert steps.apart and steps.strip_extents(2, 1)[0] == 2
+        for seed in range(3):
+            check(problem, seed, space)
+    finally:
+        forget()
+
+
+def test_no_row_is_copied_that_no_tap_reads():
+    """A filter of three rows 24 apart: a piece of a row copies 3 rows and not the 49 between the first and the last."""
+    steps = arrays_conv.conv_steps(parse("n1c2048h65w65_k256r3s3_pad24_dil24_f32"), 2**30)
+    pieces = -(-65 // steps.rows) * -(-65 // steps.columns)
+    assert steps.apart and pieces * 3 * steps.strip_extents(steps.rows, steps.columns)[0] <= 3 * 65 * 2
 
 
 @pytest.mark.parametrize("case", ALONE)

@@ -1,4 +1,4 @@
-// The instances of conv_igemm_sm80 with bfloat16 elements: every loader and tile, and the large tiles that sum segments.
+// The instances of conv_igemm_sm80 with bfloat16 elements: every loader and tile, and those that sum segments.
 #include "atrous/kernels/conv_igemm_sm80.cuh"
 #include "instances/table.hpp"
 

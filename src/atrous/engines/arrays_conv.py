@@ -6,7 +6,8 @@ gives the same bits alone and in any batch. (BLAS gives a row other bits where t
 
 Steps of a piece, each skipped where it would copy what is there already:
 
-1. strip: the input cells under the piece's windows in the accumulator's dtype, with padding written out;
+1. strip: the input cells under the piece's windows in the accumulator's dtype, with padding written out; where a dilation
+   leaves most of these rows unread, a strip for each filter row, of the rows that it reads;
 2. matrix: NHWC (n, G, p*q, R*S*C/G), NCHW (n, G, C/G*R*S, p*q);
 3. sums: NHWC matrix @ weight (G, R*S*C/G, K/G), NCHW weight (G, K/G, C/G*R*S) @ matrix; one input channel a group
    (depthwise): a tap at a time, elementwise;
@@ -67,8 +68,14 @@ class ConvSteps:
         same = problem.dtype == self.accumulator and not problem.zero_point
         self.gathers = padded and problem.padding_mode != "zeros"
         self.strips = padded or problem.zero_point != 0 or not (same or (self.one_tap and not self.elementwise))
-        target = ELEMENTWISE_BYTES if self.elementwise else PRODUCT_BYTES
-        self.images, self.rows, self.columns = self._pieces(max(1, min(target, budget - self.weight_bytes)))
+        target = max(1, min(ELEMENTWISE_BYTES if self.elementwise else PRODUCT_BYTES, budget - self.weight_bytes))
+        self.apart = False  # whether each filter row has a strip of its own
+        self.images, self.rows, self.columns = together = self._pieces(target)
+        if problem.dilation[0] > 1 and problem.r > 1 and not self.elementwise:
+            copied, self.apart = self._strip_cells(), True
+            self.images, self.rows, self.columns = self._pieces(target)
+            if self._strip_cells() >= copied:
+                self.apart, (self.images, self.rows, self.columns) = False, together
 
     @property
     def weight_bytes(self) -> int:
@@ -78,17 +85,23 @@ class ConvSteps:
     def piece_bytes(self, images: int, rows: int, columns: int) -> int:
         """Return the most that a piece holds: strip, matrix, sums and the epilogue's intermediate arrays."""
         p = self.problem
-        height, width = self.strip_extent(0, rows, columns), self.strip_extent(1, rows, columns)
+        height, width = self.strip_extents(rows, columns)
         strip = height * width * p.c * self.itemsize * (self.strips + 2 * self.gathers)
         matrix = 0 if self.elementwise else rows * columns * p.r * p.s * p.c * self.itemsize
         sums = rows * columns * p.k * (self.itemsize * (2 if self.elementwise or p.groups > 1 else 1) + self.epilogue.element_bytes())
         return images * (strip + matrix + sums)
 
-    def strip_extent(self, axis: int, rows: int, columns: int) -> int:
-        """Return how many input rows (axis 0) or columns (axis 1) lie under a piece."""
+    def strip_extents(self, rows: int, columns: int) -> tuple[int, int]:
+        """Return how many input rows and columns a strip under a piece has."""
         p = self.problem
-        outputs, kernel = ((rows, p.r), (columns, p.s))[axis]
-        return (outputs - 1) * p.stride[axis] + p.dilation[axis] * (kernel - 1) + 1
+        height = rows if self.apart else (rows - 1) * p.stride[0] + p.dilation[0] * (p.r - 1) + 1
+        return height, (columns - 1) * p.stride[1] + p.dilation[1] * (p.s - 1) + 1
+
+    def _strip_cells(self) -> int:
+        """Return how many cells the strips of all pieces of an image have, without channels."""
+        height, width = self.strip_extents(self.rows, self.columns)
+        strips = -(-self.problem.p // self.rows) * -(-self.problem.q // self.columns) * (self.problem.r if self.apart else 1)
+        return strips * height * width
 
     def _pieces(self, target: int) -> tuple[int, int, int]:
         p = self.problem
@@ -144,21 +157,22 @@ class _Run:
             return space.permute(weight, (1, 0, 2) if steps.channels_last else (1, 2, 0))
         return space.permute(weight, (0, 2, 1)) if steps.channels_last else weight
 
-    def strip(self, n: slice, starts: tuple[int, int], extents: tuple[int, int]) -> Any:
-        """Return the cells from `starts` on, (n, h, w, C) or (n, C, h, w), with padding written out."""
+    def strip(self, n: slice, starts: tuple[int, int], extents: tuple[int, int], row_step: int = 1) -> Any:
+        """Return the cells from `starts` on, every row_step-th row, (n, h, w, C) or (n, C, h, w), with padding written out."""
         steps, space, p = self.steps, self.space, self.steps.problem
         first = 1 if steps.channels_last else 2
         before = (n,) if steps.channels_last else (n, slice(None))
         if steps.gathers:
             cells = self.x[n, ...]
-            for axis, (start, extent, size) in enumerate(zip(starts, extents, (p.h, p.w))):
-                cells = space.xp.take(cells, self._sources(start, extent, size), axis=first + axis)
+            for axis, (start, extent, step, size) in enumerate(zip(starts, extents, (row_step, 1), (p.h, p.w))):
+                cells = space.xp.take(cells, self._sources(start, extent, step, size), axis=first + axis)
             cells = space.cast(cells, steps.accumulator)
             return cells - float(p.zero_point) if p.zero_point else cells
-        inside = []
-        for start, extent, size in zip(starts, extents, (p.h, p.w)):
-            low = min(max(0, start), size)
-            inside.append(slice(low, max(low, min(size, start + extent))))
+        inside, held_at = [], []
+        for start, extent, step, size in zip(starts, extents, (row_step, 1), (p.h, p.w)):
+            low, high = (min(max(0, -((start - edge) // step)), extent) for edge in (0, size))  # the first not below 0, and not below size
+            inside.append(slice(start + low * step, start + (high - 1) * step + 1, step) if low < high else slice(0, 0))
+            held_at.append(slice(low, max(low, high)))
         where = (*before, *inside, ...)
         cells = self.x[where]
         if not steps.strips:
@@ -167,24 +181,22 @@ class _Run:
         held = self.buffer("strip", (count, *extents, p.c) if steps.channels_last else (count, p.c, *extents))
         before = before if steps.channels_last else (slice(None), slice(None))
         at: list[slice] = []
-        for axis, (start, extent) in enumerate(zip(starts, extents)):
-            low = min(max(0, inside[axis].start - start), extent)
-            high = low + inside[axis].stop - inside[axis].start
-            for border in (slice(0, low), slice(high, extent)):
+        for found, extent in zip(held_at, extents):
+            for border in (slice(0, found.start), slice(found.stop, extent)):
                 if border.start < border.stop:
                     where = (slice(None), *before[1:], *at, border, ...)
                     held[where] = 0.0
-            at.append(slice(low, high))
+            at.append(found)
         where = (slice(None), *before[1:], *at, ...)
         space.store(held, where, cells)
         if p.zero_point:
             space.into(held, where, space.xp.subtract, held[where], space.xp.asarray(float(p.zero_point), dtype=held.dtype))
         return held
 
-    def _sources(self, start: int, extent: int, size: int) -> Any:
-        """Return the cell that each coordinate from `start` on shows under the padding mode."""
+    def _sources(self, start: int, extent: int, step: int, size: int) -> Any:
+        """Return the cell that each of `extent` coordinates from `start` on shows under the padding mode."""
         xp, mode = self.space.xp, self.steps.problem.padding_mode
-        at = xp.arange(start, start + extent)
+        at = xp.arange(start, start + extent * step, step)
         if mode == "reflect":
             return (size - 1) - xp.abs((size - 1) - xp.abs(at))
         if mode == "circular":
@@ -196,42 +208,49 @@ class _Run:
         steps, space, problem = self.steps, self.space, self.steps.problem
         count, rows, columns = n.stop - n.start, p.stop - p.start, q.stop - q.start
         starts = (p.start * problem.stride[0] - problem.pads[0], q.start * problem.stride[1] - problem.pads[2])
-        strip = self.strip(n, starts, (steps.strip_extent(0, rows, columns), steps.strip_extent(1, rows, columns)))
         g, pixels = problem.groups, rows * columns
         if target is None:
             shape = (count, g, pixels, steps.outputs) if steps.channels_last else (count, g, steps.outputs, pixels)
             target = self.buffer("sums", shape)
-        matrix = self._matrix(strip, count, rows, columns)
+        matrix = self._matrix(n, starts, rows, columns)
         if steps.channels_last:
             space.into(target, ..., space.xp.matmul, matrix, self.weight)
         else:
             space.into(target, ..., space.xp.matmul, self.weight, matrix)
         return target
 
-    def _matrix(self, strip: Any, count: int, rows: int, columns: int) -> Any:
-        """Return the windows of a piece as the matrix of a product."""
+    def _matrix(self, n: slice, starts: tuple[int, int], rows: int, columns: int) -> Any:
+        """Return the windows of a piece, whose first cell is at `starts`, as the matrix of a product."""
         steps, space, problem = self.steps, self.space, self.steps.problem
-        xp, g, c, r, s = space.xp, problem.groups, steps.inputs, problem.r, problem.s
-        last = steps.channels_last
+        g, c, r, s, count = problem.groups, steps.inputs, problem.r, problem.s, n.stop - n.start
+        last, extents = steps.channels_last, steps.strip_extents(rows, columns)
         if steps.dense and (steps.strips or self.direct):
-            shaped = xp.reshape(strip, (count, rows * columns, g, c) if last else (count, g, c, rows * columns))
+            strip = self.strip(n, starts, extents)
+            shaped = space.xp.reshape(strip, (count, rows * columns, g, c) if last else (count, g, c, rows * columns))
             return space.permute(shaped, (0, 2, 1, 3)) if last else shaped
+        held = self.buffer("matrix", (count, g, rows, columns, r, s, c) if last else (count, g, c, r, s, rows, columns))
+        windows: Any = None if steps.apart else self._windows(self.strip(n, starts, extents), columns)
+        for tap in range(r):
+            first = tap * problem.dilation[0]
+            if steps.apart:
+                found = self._windows(self.strip(n, (starts[0] + first, starts[1]), extents, problem.stride[0]), columns)
+            else:
+                reach = slice(first, first + (rows - 1) * problem.stride[0] + 1, problem.stride[0])
+                found = windows[:, :, reach, ...] if last else windows[:, :, :, :, reach, :]
+            at = (slice(None), slice(None), slice(None), slice(None), tap, ...) if last else (slice(None), slice(None), slice(None), tap, ...)
+            space.store(held, at, found)
+        return space.xp.reshape(held, (count, g, rows * columns, r * s * c) if last else (count, g, c * r * s, rows * columns))
+
+    def _windows(self, strip: Any, columns: int) -> Any:
+        """Return the windows along the rows of a strip: (n, G, h, q, S, C/G) or (n, G, C/G, S, h, q)."""
+        steps, space, problem = self.steps, self.space, self.steps.problem
+        g, c, s, count, last = problem.groups, steps.inputs, problem.s, strip.shape[0], steps.channels_last
         windows = space.windows(strip, 2 if last else 3, columns, problem.stride[1], s, problem.dilation[1])
         if last:
-            held = self.buffer("matrix", (count, g, rows, columns, r, s, c))
-            windows = xp.reshape(windows, (count, -1, columns, s, g, c)) if g > 1 else windows[:, :, :, :, None, :]
-            windows = space.permute(windows, (0, 4, 1, 2, 3, 5))
-        else:
-            held = self.buffer("matrix", (count, g, c, r, s, rows, columns))
-            windows = xp.reshape(windows, (count, g, c, -1, columns, s)) if g > 1 else windows[:, None, ...]
-            windows = space.permute(windows, (0, 1, 2, 5, 3, 4))
-        for tap in range(r):
-            reach = slice(tap * problem.dilation[0], tap * problem.dilation[0] + (rows - 1) * problem.stride[0] + 1, problem.stride[0])
-            if last:
-                space.store(held, (slice(None), slice(None), slice(None), slice(None), tap, ...), windows[:, :, reach, ...])
-            else:
-                space.store(held, (slice(None), slice(None), slice(None), tap, ...), windows[:, :, :, :, reach, :])
-        return xp.reshape(held, (count, g, rows * columns, r * s * c) if last else (count, g, c * r * s, rows * columns))
+            windows = space.xp.reshape(windows, (count, -1, columns, s, g, c)) if g > 1 else windows[:, :, :, :, None, :]
+            return space.permute(windows, (0, 4, 1, 2, 3, 5))
+        windows = space.xp.reshape(windows, (count, g, c, -1, columns, s)) if g > 1 else windows[:, None, ...]
+        return space.permute(windows, (0, 1, 2, 5, 3, 4))
 
 
 class _ElementwiseRun(_Run):
@@ -242,7 +261,7 @@ class _ElementwiseRun(_Run):
         xp, last, g = space.xp, steps.channels_last, problem.groups
         count, rows, columns = n.stop - n.start, p.stop - p.start, q.stop - q.start
         starts = (p.start * problem.stride[0] - problem.pads[0], q.start * problem.stride[1] - problem.pads[2])
-        strip = self.strip(n, starts, (steps.strip_extent(0, rows, columns), steps.strip_extent(1, rows, columns)))
+        strip = self.strip(n, starts, steps.strip_extents(rows, columns))
         shape = (count, rows, columns, g) if last else (count, g, rows, columns)
         sums = self.buffer("sums", (count, rows, columns, g, steps.outputs) if last else (count, g, steps.outputs, rows, columns))
         term = self.buffer("term", shape)
