@@ -4,6 +4,7 @@
 #include "race.hpp"
 
 #include <cstring>
+#include <memory>
 #include <numeric>
 
 #include "race_state.hpp"
@@ -13,10 +14,11 @@ namespace atrous::sim::race {
 
 __thread State* state = nullptr;
 
+// On the heap: a library that is loaded late has little room for what belongs to a thread.
 static State& own() {
-  static thread_local State own_state;
-  state = &own_state;
-  return own_state;
+  static thread_local const std::unique_ptr<State> own_state = std::make_unique<State>();
+  state = own_state.get();
+  return *state;
 }
 
 Place State::place_of(Site site) {
