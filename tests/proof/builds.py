@@ -31,6 +31,8 @@ INCLUDES = ("-Icsrc/sim/include", "-Icsrc/include", "-Icsrc", "-include", "atrou
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize=vptr", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g1")
 #: what a hook of the race check would not see: these calls of kernel text go to functions of csrc/sim/tsan_hooks.cpp
 WATCHED_CALLS = ("memcpy", "memmove", "memset")
+#: an access of the text stays one access: the compiler puts no neighbouring elements together (a Vec it may not take apart)
+SINGLE_ACCESSES = ("-fno-tree-vectorize", "-fno-store-merging")
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ VARIANTS = {
             *("-O2", "-DATROUS_SIM_RACE", "-g1", "-fsanitize=thread", "--param", "tsan-instrument-func-entry-exit=0"),
             *(f"-fno-builtin-{name}" for name in WATCHED_CALLS),
             "-fno-tree-loop-distribute-patterns",
+            *SINGLE_ACCESSES,
         ),
         watches_calls=True,
     ),

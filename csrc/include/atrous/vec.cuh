@@ -19,14 +19,14 @@ __device__ __forceinline__ bool is_aligned(const void* pointer, int bytes) {
 template <int kCount, class T>
 __device__ __forceinline__ Vec<T, kCount> load_vec(const T* pointer) {
   prims::require_aligned(pointer, sizeof(Vec<T, kCount>));
-  return *reinterpret_cast<const Vec<T, kCount>*>(pointer);
+  return prims::load_whole(reinterpret_cast<const Vec<T, kCount>*>(pointer));
 }
 
 // pointer: [kCount], aligned to kCount elements
 template <int kCount, class T>
 __device__ __forceinline__ void store_vec(T* pointer, const Vec<T, kCount>& vec) {
   prims::require_aligned(pointer, sizeof(Vec<T, kCount>));
-  *reinterpret_cast<Vec<T, kCount>*>(pointer) = vec;
+  prims::store_whole(reinterpret_cast<Vec<T, kCount>*>(pointer), vec);
 }
 
 }  // namespace atrous

@@ -26,6 +26,20 @@ inline unsigned char* dynamic_shared() { return sim::dynamic_shared(); }
 // A misaligned vector access stops a device; here it is named.
 inline void require_aligned(const void* pointer, int bytes) { sim::require_aligned(pointer, bytes); }
 
+// Loads and stores that a device makes by one instruction: with hooks each is one access, as a call of memcpy. An
+// assignment the compiler would take apart into those of the elements.
+template <class T>
+inline T load_whole(const T* pointer) {
+  T value;
+  memcpy(static_cast<void*>(&value), pointer, sizeof value);
+  return value;
+}
+
+template <class T>
+inline void store_whole(T* pointer, const T& value) {
+  memcpy(static_cast<void*>(pointer), &value, sizeof value);
+}
+
 #else
 
 __device__ __forceinline__ void sync_block() { __syncthreads(); }
@@ -44,6 +58,16 @@ __device__ __forceinline__ unsigned char* dynamic_shared() {
 }
 
 __device__ __forceinline__ void require_aligned(const void*, int) {}
+
+template <class T>
+__device__ __forceinline__ T load_whole(const T* pointer) {
+  return *pointer;
+}
+
+template <class T>
+__device__ __forceinline__ void store_whole(T* pointer, const T& value) {
+  *pointer = value;
+}
 
 #endif
 
