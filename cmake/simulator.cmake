@@ -40,6 +40,9 @@ set(ATROUS_SIM_SOURCES
   csrc/sim/test_kernels_tensor_copy.cpp
   csrc/sim/test_kernels_race.cpp
   csrc/sim/test_kernels_race_cluster.cpp
+  csrc/sim/test_kernels_traffic.cpp
+  csrc/sim/traffic.cpp
+  csrc/sim/traffic_count.cpp
   csrc/sim/tsan_hooks.cpp
   csrc/sim/waits.cpp
   csrc/sim/warpgroup.cpp

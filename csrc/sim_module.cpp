@@ -14,6 +14,7 @@
 #include "instances/table.hpp"
 #include "sim/machine.hpp"
 #include "sim/test_kernels.hpp"
+#include "sim/traffic.hpp"
 #include "tensor_maps.hpp"
 
 namespace py = pybind11;
@@ -161,6 +162,48 @@ py::dict build_info() {
   return info;
 }
 
+#ifdef ATROUS_SIM_RACE
+constexpr bool kCountsTraffic = true;
+#else
+constexpr bool kCountsTraffic = false;
+#endif
+
+void put(py::dict& figures, const atrous::sim::traffic::Sums& sums) {
+  figures["global_read_bytes"] = sums.read_bytes;
+  figures["global_read_sectors"] = sums.read_sectors;
+  figures["global_write_bytes"] = sums.write_bytes;
+  figures["global_write_sectors"] = sums.write_sectors;
+  figures["shared_instructions"] = sums.shared_instructions;
+  figures["shared_conflicts"] = sums.shared_conflicts;
+}
+
+void start_traffic() {
+  if (!kCountsTraffic)
+    throw SimulatorError(
+        "[simulator] this build counts no traffic; expected one with the hooks of the race check, as "
+        "tests/proof/builds.py makes it: run under its variant 'race'.");
+  atrous::sim::traffic::start();
+}
+
+py::dict stop_traffic() {
+  const atrous::sim::traffic::Report report = atrous::sim::traffic::stop();
+  py::dict figures;
+  figures["launches"] = report.launches;
+  put(figures, report.all);
+  figures["read_footprint"] = report.read_footprint;
+  figures["write_footprint"] = report.write_footprint;
+  py::list places;
+  for (const auto& place : report.places) {
+    py::dict own;
+    put(own, place.sums);
+    py::object where = py::int_(place.offset);
+    if (place.site.file[0] != 0) where = py::str(std::string(place.site.file) + ":" + std::to_string(place.site.line));
+    places.append(py::make_tuple(where, own));
+  }
+  figures["places"] = places;
+  return figures;
+}
+
 py::dict counters() {
   const atrous::sim::Counters now = atrous::sim::counters();
   py::dict figures;
@@ -181,6 +224,11 @@ PYBIND11_MODULE(_sim, module, py::mod_gil_not_used()) {
   module.def("set_schedule", &set_schedule, py::arg("word"), py::arg("seed"), py::arg("landing") = "latest",
              "From now on, run threads 'in-order', in 'reverse', at 'random', or 'greedy', a warp as long as it can; "
              "and land asynchronous operations at the 'latest' or 'earliest' moment, or at 'random'.");
+  module.def("start_traffic", &start_traffic,
+             "From now on, count what the launches of this operating-system thread move; in the race build alone.");
+  module.def("stop_traffic", &stop_traffic,
+             "Count no longer, and return the sums, and those of each place: a file and line, or the offset in this "
+             "extension of the instruction behind the access.");
   module.def("counters", &counters, "The launches, blocks and threads that this process has run.");
   py::class_<Prepared>(module, "Prepared", "One kernel with its grid and its arguments, ready to run.")
       .def(py::init<const std::string&, Triple, Triple, Triple, long long, const std::string&, std::size_t,

@@ -10,6 +10,7 @@
 #include "atrous_sim/mbarrier.hpp"
 #include "race.hpp"
 #include "services.hpp"
+#include "traffic.hpp"
 
 namespace atrous::sim {
 
@@ -93,6 +94,9 @@ void copy_async(void* shared, const void* global, int bytes, int valid_bytes, Si
   if (valid_bytes > 0 && shared_place(global).rank >= 0)
     fail("copy_async<%d> at %s:%d: the source lies in shared memory; expected global memory", bytes, file_of(site),
          site.line);
+  const void* from = __builtin_return_address(0);
+  traffic::access(global, static_cast<std::size_t>(valid_bytes), false, from);
+  traffic::access(shared, static_cast<std::size_t>(bytes), true, from);
   const auto copy =
       std::make_shared<Copy>(Copy{static_cast<unsigned char*>(shared), static_cast<const unsigned char*>(global), bytes,
                                   valid_bytes, race::fork(race::self(), false), site});

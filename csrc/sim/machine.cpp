@@ -60,6 +60,10 @@ void Machine::run(const LaunchRequest& request, Schedule schedule) {
     RaceLaunch() { race::begin_launch(); }
     ~RaceLaunch() { race::end_launch(); }
   } race_launch;
+  traffic::begin_launch({{request.parameters, request.parameter_bytes},
+                         {threads_.data(), threads_.size() * sizeof(Thread)},
+                         {blocks_.data(), blocks_.size() * sizeof(Block)},
+                         {&running, sizeof running}});
   const Permutation order(schedule, count);
   for (serial_in_launch_ = 0; serial_in_launch_ < count; ++serial_in_launch_) {
     const std::uint64_t i = order[serial_in_launch_];
@@ -113,6 +117,7 @@ void Machine::run_cluster(std::uint64_t cluster, const Extent& extent) {
   flights_.begin_cluster(static_cast<int>(threads_.size()));
   race::set_shared(shared_.window(0), shared_.bytes());
   race::begin_cluster(static_cast<int>(threads_.size()), static_cast<int>(cluster * blocks_.size()));
+  traffic::begin_cluster(static_cast<int>(blocks_.size()), block_threads_);
   ++cluster_serial_;
   ready_head_ = ready_count_ = done_ = 0;
   greedy_warp_ = warp_order_[0];
@@ -130,6 +135,7 @@ void Machine::run_cluster(std::uint64_t cluster, const Extent& extent) {
   }
   run_fibers();
   if (failure_ == nullptr) finish_cluster();
+  traffic::end_cluster();
   race::end_cluster();
   blocks_run += blocks_.size();
   threads_run += count;

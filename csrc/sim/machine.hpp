@@ -13,6 +13,7 @@
 #include "shared_memory.hpp"
 #include "stacks.hpp"
 #include "thread.hpp"
+#include "traffic.hpp"
 
 namespace atrous::sim {
 
@@ -65,6 +66,7 @@ class Machine {
   // Lets the threads go that waited for the last one to arrive. The only places that end a wait.
   void release_barrier(Block& block);
   void release_warp(Thread* lanes, unsigned mask, WarpAction action);
+  void meet(const Thread* lanes, unsigned mask) const;
   void arrive_at_collective(WarpAction action);
 
   void push_ready(Thread* thread);

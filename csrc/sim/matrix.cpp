@@ -5,6 +5,7 @@
 
 #include "race.hpp"
 #include "services.hpp"
+#include "traffic.hpp"
 
 namespace atrous::sim {
 
@@ -21,6 +22,7 @@ struct Lane {
   const char* name;
   race::Agent agent;
   Site site;
+  const void* from;  // the instruction behind the call
 };
 
 struct Matrix {
@@ -50,8 +52,16 @@ unsigned char* checked_row(const Lane& lane, int number) {
   return lane.row;
 }
 
+void count_traffic(void* const* left, bool is_write) {
+  const Lane& first = lane_of(left, 0);
+  const unsigned char* rows[32];
+  for (int lane = 0; lane < kRows * first.count; ++lane) rows[lane] = lane_of(left, lane).row;
+  traffic::access_rows(rows, kRows * first.count, is_write, first.from);
+}
+
 void load(void* const* left) {
   const Lane& first = lane_of(left, 0);
+  count_traffic(left, false);
   for (int i = 0; i < first.count; ++i) {
     Matrix matrix;
     for (int j = 0; j < kRows; ++j) {
@@ -70,6 +80,7 @@ void load(void* const* left) {
 
 void store(void* const* left) {
   const Lane& first = lane_of(left, 0);
+  count_traffic(left, true);
   for (int i = 0; i < first.count; ++i) {
     Matrix matrix;
     for (int lane = 0; lane < 32; ++lane) {
@@ -105,7 +116,8 @@ void load_matrix(unsigned* registers, const void* row, int count, bool is_transp
             is_transposed,
             name_of(true, count, is_transposed),
             race::self(),
-            site};
+            site,
+            __builtin_return_address(0)};
   warp_collective(lane.name, 0xffffffffu, &lane, &load, site);
 }
 
@@ -116,7 +128,8 @@ void store_matrix(void* row, const unsigned* registers, int count, bool is_trans
             is_transposed,
             name_of(false, count, is_transposed),
             race::self(),
-            site};
+            site,
+            __builtin_return_address(0)};
   warp_collective(lane.name, 0xffffffffu, &lane, &store, site);
 }
 

@@ -88,6 +88,13 @@ class Shadow {
   }
 
   const Finding& found() const { return found_; }
+  bool is_stack(std::uintptr_t address) const {
+    if (address - stack_.low < stack_.bytes) return true;
+    for (const Range& range : stacks_) {
+      if (address - range.low < range.bytes) return true;
+    }
+    return false;
+  }
   bool is_shared(std::uintptr_t address) const { return address - shared_low_ < shared_bytes_; }
   std::uintptr_t shared_low() const { return shared_low_; }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "race_shadow.hpp"
+#include "traffic_state.hpp"
 
 namespace atrous::sim::race {
 
@@ -36,6 +37,7 @@ extern "C" const char __ehdr_start[] __attribute__((visibility("hidden")));  // 
 inline void access(const void* pointer, std::size_t bytes, bool is_write, const void* from) {
   State* const now = state;
   if (now == nullptr || now->self < 0) return;
+  if (traffic::counting != nullptr) traffic::count_access(pointer, bytes, is_write, from);
   const auto place = static_cast<Place>(static_cast<const char*>(from) - __ehdr_start);
   if (!now->shadow.access({is_write, now->self, place}, reinterpret_cast<std::uintptr_t>(pointer), bytes))
     report_from_hook(*now);

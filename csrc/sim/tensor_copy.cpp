@@ -15,6 +15,7 @@
 #include "services.hpp"
 #include "tensor_map.hpp"
 #include "tensor_rows.hpp"
+#include "traffic.hpp"
 
 namespace atrous::sim {
 
@@ -137,6 +138,7 @@ void load_rows(Load load, void* destination, unsigned alignment, void* barrier, 
     require_shared(shared_at(rank, place.offset), bytes, what);
     require_barrier(shared_at(rank, barrier_place.offset), what, site);
   }
+  traffic::copy_bulk(load.rows, false, site);
   issue_load(std::make_shared<const Load>(std::move(load)));
 }
 
@@ -206,6 +208,7 @@ void store_rows(Store store, const void* source, unsigned alignment) {
   if (place.rank != block_rank())
     fail("%s at %s: the source belongs to block %d of the cluster; expected the issuing block %d", what,
          place_of(store.site).c_str(), place.rank, block_rank());
+  traffic::copy_bulk(store.rows, true, store.site);
   store.source = place;
   store.reader = race::fork(race::self(), true);
   store.writer = race::fork(race::self(), true);

@@ -18,13 +18,15 @@ void add_test_kernels_race_cluster(std::vector<KernelEntry>& entries);
 void add_test_kernels_machine(std::vector<KernelEntry>& entries);
 void add_test_kernels_flights(std::vector<KernelEntry>& entries);
 void add_test_kernels_tensor_copy(std::vector<KernelEntry>& entries);
+void add_test_kernels_traffic(std::vector<KernelEntry>& entries);
 void add_test_kernels_wgmma(std::vector<KernelEntry>& entries);
 
 // One a file of csrc/sim/test_kernels*.cpp.
 inline constexpr void (*kTestKernels[])(std::vector<KernelEntry>& entries) = {
-    add_test_kernels,        add_test_kernels_barriers,     add_test_kernels_gemm,    add_test_kernels_gemm_sm90,
-    add_test_kernels_matrix, add_test_kernels_machine,      add_test_kernels_flights, add_test_kernels_tensor_copy,
-    add_test_kernels_race,   add_test_kernels_race_cluster, add_test_kernels_wgmma,   add_test_kernels_output,
+    add_test_kernels,         add_test_kernels_barriers,     add_test_kernels_gemm,    add_test_kernels_gemm_sm90,
+    add_test_kernels_matrix,  add_test_kernels_machine,      add_test_kernels_flights, add_test_kernels_tensor_copy,
+    add_test_kernels_race,    add_test_kernels_race_cluster, add_test_kernels_wgmma,   add_test_kernels_output,
+    add_test_kernels_traffic,
 };
 
 }  // namespace atrous

@@ -24,6 +24,7 @@ void Machine::release_barrier(Block& block) {
     return stop(where(&block, nullptr) + "divergent barrier: " + describe_threads({first, block_threads_, 1}));
   }
   race::join(race::kEnabled ? &agents_[static_cast<std::size_t>(agent_of(*first))] : nullptr, block_threads_);
+  traffic::meet_block(block.rank);
   block.at_barrier = 0;
   idle_rounds_ = 0;
   for (std::size_t i = 0; i < count; ++i) {
@@ -100,6 +101,7 @@ void Machine::release_warp(Thread* lanes, unsigned mask, WarpAction action) {
     }
     race::join(agents, count);
   }
+  meet(lanes, mask);
   warps_[static_cast<std::size_t>(first.warp)].waiting &= ~mask;
   idle_rounds_ = 0;
   for (int i = 0; i < kWarpLanes; ++i) {
@@ -110,6 +112,15 @@ void Machine::release_warp(Thread* lanes, unsigned mask, WarpAction action) {
     thread.state = State::kReady;
     push_ready(&thread);
   }
+}
+
+// Tells the counting of traffic where a whole warp has met, but for lanes that are done.
+void Machine::meet(const Thread* lanes, unsigned mask) const {
+  if constexpr (!race::kEnabled) return;
+  for (int lane = 0; lane < kWarpLanes && lanes->number + lane < block_threads_; ++lane) {
+    if ((mask >> lane & 1u) == 0 && lanes[lane].state != State::kDone) return;
+  }
+  traffic::meet_warp(agent_of(*lanes));
 }
 
 void Machine::sleep_on(const void* cell, Describe describe, Site site) {
