@@ -50,11 +50,12 @@ def tools(quick: bool, jobs: int) -> dict[str, list[str]]:
         "coverage": [python, str(PROOF / "coverage.py"), "--jobs", str(jobs), "--json"],
         "mutants": [python, str(PROOF / "mutants.py"), *(["--committed"] if quick else ["--sample", "10"]), "--jobs", str(jobs), "--json"],
         "faults": [python, str(PROOF / "faults.py"), "--problems", "4" if quick else "16", "--json"],
+        "traffic": [python, str(PROOF / "traffic.py"), "--json"],
         "static": [python, str(PROOF / "static_gate.py"), "--json"],
         "runtime names": [python, str(PROOF / "runtime_names.py"), "--jobs", str(jobs), "--json"],
         "counted tests": pytest,
     }
-    return {name: command for name, command in found.items() if not quick or name not in ("coverage", "probes", "runtime names")}
+    return {name: command for name, command in found.items() if not quick or name not in ("coverage", "probes", "traffic", "runtime names")}
 
 
 def campaign_figures(variant: str, record: dict[str, Any]) -> dict[str, Any]:
