@@ -37,6 +37,20 @@ def engine(request):
 
 
 @pytest.fixture
+def breakable_device(monkeypatch):
+    """The fake CUDA runtime as the GPU of the compiled engine, for tests that break it for good: it is whole again after each."""
+    import fake_cupy
+    import fake_device
+
+    if fake_device.library()[0] is None:
+        pytest.skip("the simulator, which holds the fake runtime, was not built")
+    found, _ = fake_cupy.serve_device(monkeypatch)
+    yield found
+    found.reset()
+    fake_cupy.forget()
+
+
+@pytest.fixture
 def door(engine):
     """The public functions on one engine, or the reference dressed as them."""
     from doors import Public, Reference

@@ -9,7 +9,6 @@ import math
 import re
 from pathlib import Path
 
-import fake_cupy
 import fake_device
 import ml_dtypes
 import numpy as np
@@ -165,14 +164,8 @@ def test_what_was_recorded_is_kept_whatever_ends_the_recording(tmp_path, monkeyp
 
 
 @pytest.fixture
-def device(monkeypatch):
-    """The fake device under the compiled engine."""
-    if fake_device.library()[0] is None:
-        pytest.skip("the simulator, which holds the fake runtime, was not built")
-    found, _ = fake_cupy.serve_device(monkeypatch)
-    yield found
-    found.reset()
-    fake_cupy.forget()
+def device(breakable_device):
+    return breakable_device
 
 
 def test_a_lost_device_ends_a_recording_and_leaves_what_it_had(device, tmp_path, monkeypatch, capsys):

@@ -6,7 +6,6 @@ import json
 import re
 from collections import Counter
 
-import fake_cupy
 import fake_device
 import pytest
 from test_verify import CASE, plant, run
@@ -101,14 +100,8 @@ def test_an_interrupted_run_still_prints_what_it_counted(monkeypatch, capsys, tm
 
 
 @pytest.fixture
-def device(monkeypatch):
-    """The fake device under the compiled engine."""
-    if fake_device.library()[0] is None:
-        pytest.skip("the simulator, which holds the fake runtime, was not built")
-    found, _ = fake_cupy.serve_device(monkeypatch)
-    yield found
-    found.reset()
-    fake_cupy.forget()
+def device(breakable_device):
+    return breakable_device
 
 
 def before_run_of(monkeypatch, word, act):

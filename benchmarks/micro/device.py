@@ -12,14 +12,14 @@ import measures
 import numpy as np
 import references
 
-from atrous.engines import compiled, simulated
+from atrous.conformance import run_given
+from atrous.engines import compiled
 from atrous.probes import halo
-from atrous.probes.probe import Arrays, Probe
-from atrous.redzones import Guarded, Host, TorchMemory
+from atrous.probes.probe import Probe
+from atrous.redzones import Host, TorchMemory
 
 SAMPLES = 15
 WARM_SECONDS = 0.2  # of replays before the first sample: clocks rise, and fall again where the power does not last
-ENGINES = {"compiled": compiled, "simulated": simulated}
 
 
 def missing() -> str | None:
@@ -35,23 +35,10 @@ def missing() -> str | None:
     return None if found == (9, 0) else f"the device has compute capability {found[0]}.{found[1]}; these kernels are those of sm_90a"
 
 
-def run(probe: Probe, given: Arrays, engine: str, memory: Host) -> np.ndarray:
-    """Return y of a probe, whose operands lie between red zones."""
-    operands = {name: Guarded(memory, array.shape, array.dtype.name, array) for name, array in given.items()}
-    operands["y"] = Guarded(memory, *probe.output)
-    pointers = tuple(operands[name].pointer if name in operands else 0 for name in ("x", "w", "y"))
-    ENGINES[engine].prepare(probe.launch()).run(pointers, memory.stream())
-    for name, operand in operands.items():
-        payload, stray = operand.fetch()
-        if stray is not None:
-            raise RuntimeError(f"[{probe.name}] {name}: {stray}")
-    return payload
-
-
 def check(probe: Probe, engine: str, memory: Host, seed: int = 0) -> dict[str, Any]:
     """Return how many elements of a probe's y are wrong in each of its blocks; of a halo tile, what was read instead."""
     given = probe.draw(seed)
-    y = run(probe, given, engine, memory)
+    y = run_given(probe, given, engine, memory)
     wrong = references.wrong_in_each(probe, given, y)
     found: dict[str, Any] = {"engine": engine, "wrong": sum(wrong), "of": int(np.prod(probe.output[0]))}
     if probe.header == halo.HEADER:
@@ -77,7 +64,7 @@ def rows_read(engine: str, memory: Host, pixels_are_m: bool) -> dict[str, Any]:
     unit = halo.stored(np.eye(halo.CHANNELS), "bfloat16")
     rows = np.broadcast_to(np.arange(halo.PIXELS)[:, None], (halo.PIXELS, halo.CHANNELS))
     pieces = np.broadcast_to(np.arange(halo.CHANNELS) // 8, (halo.PIXELS, halo.CHANNELS))
-    results = (run(probe, {"x": halo.stored(numbers, "bfloat16"), "w": unit}, engine, memory) for numbers in (rows, pieces))
+    results = (run_given(probe, {"x": halo.stored(numbers, "bfloat16"), "w": unit}, engine, memory) for numbers in (rows, pieces))
     of_row, of_piece = (y if pixels_are_m else y.transpose(0, 2, 1) for y in results)
     return {"row": np.nan_to_num(of_row[:, :, ::8], nan=-1).astype(int).tolist(), "piece": np.nan_to_num(of_piece[:, :, ::8], nan=-1).astype(int).tolist()}
 

@@ -15,7 +15,7 @@ from .engines import compiled, runtime, simulated
 from .errors import EngineUnavailable, ProblemError, sentence, shown
 from .probes import Probe, every_probe
 from .probes.probe import Arrays
-from .redzones import Guarded, memory_for
+from .redzones import Guarded, Host, memory_for
 
 ENGINES = {"compiled": compiled, "runtime": runtime, "simulated": simulated}
 FORMAT = 1
@@ -30,8 +30,11 @@ def run_probe(probe: Probe, engine: str, seed: int) -> np.ndarray:
     RuntimeError
         If the launch fails, or the probe writes outside y.
     """
-    memory = memory_for(engine)
-    inputs = probe.draw(seed)
+    return run_given(probe, probe.draw(seed), engine, memory_for(engine))
+
+
+def run_given(probe: Probe, inputs: Arrays, engine: str, memory: Host) -> np.ndarray:
+    """Return what a probe makes of these inputs, which lie in this memory; see `run_probe`."""
     operands = {name: Guarded(memory, array.shape, array.dtype.name, array) for name, array in inputs.items()}
     operands["y"] = Guarded(memory, *probe.output)
     pointers = {name: operands[name].pointer if name in operands else 0 for name in ("x", "w", "y")}

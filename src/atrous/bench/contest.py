@@ -202,10 +202,9 @@ def _rounds(metric: str, turns: dict[str, Turn], options: Options, outcome: Outc
         names = list(seconds)
         for name in names[number % len(names) :] + names[: number % len(names)] if names else []:
             time.sleep(options.pause_seconds or 0.0)
-            before = len(outcome.skipped)
             with outcome.noting(f"{name}, {metric}"):
                 seconds[name].append(undisturbed(turns[name].take, deadline))
-            if len(outcome.skipped) > before:
+            if len(seconds[name]) == number:  # its turn failed
                 del seconds[name]
     return seconds
 

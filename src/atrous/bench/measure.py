@@ -118,8 +118,8 @@ class Bench:
                 with outcome.noting(rival.NAME):
                     taking += rival.contestants(problem, inputs, self.options.device, **words)
         if not outcome.lost:
-            held = run(problem, inputs, taking, self.options)
-            outcome = Outcome(held.device, held.rows, outcome.skipped + held.skipped, held.lost)
+            early, outcome = outcome, run(problem, inputs, taking, self.options)
+            outcome.skipped[:0] = early.skipped
         if self.options.device == "cuda" and not outcome.lost:
             taking.clear()
             _release()

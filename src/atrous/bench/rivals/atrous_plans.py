@@ -16,7 +16,7 @@ from ...errors import UnsupportedProblem
 from ...problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
 from ...testing import Inputs
 from ..contest import Contestant, Unsupported, sets_of
-from .shared import captured_by_cupy
+from .shared import captured_by_cupy, sets_like
 
 NAME = "atrous"
 
@@ -39,8 +39,7 @@ def contestants(problem: Any, inputs: Inputs, device: str, engine: str | None = 
     """Return the functional call and the plan, on NumPy arrays or on CuPy's; `engine` names one for both."""
     where = _Gpu() if device == "cuda" else _Cpu()
     count = sets_of(problem, inputs) if device == "cuda" else 1
-    first = where.carry(inputs)
-    sets = [first, *({name: array.copy() for name, array in first.items()} for _ in range(1, count))]
+    sets = sets_like(where.carry(inputs), count, lambda array: array.copy())
     try:
         found = [_functional(problem, sets[0], where, engine)]
         if getattr(problem, "weighting", "") != "custom":  # a plan takes a named weighting, a function any table

@@ -13,7 +13,7 @@ from ...problem import Conv2dProblem
 from ...testing import Inputs
 from ..contest import Contestant, Unsupported, sets_of
 from . import torch_eager
-from .shared import check_convolution, why_not
+from .shared import check_convolution, sets_like, why_not
 
 NAME = "cudnn-frontend"
 DTYPES = {"float16": "HALF", "bfloat16": "BFLOAT16", "float32": "FLOAT"}
@@ -41,8 +41,7 @@ def contestants(problem: Any, inputs: Inputs, device: str) -> list[Contestant]:
         raise Unsupported("cuDNN's graphs are asked for convolutions alone here")
     cudnn, torch = importlib.import_module("cudnn"), importlib.import_module("torch")
     order = "contiguous_format" if problem.layout == "NCHW" else "channels_last"
-    first = torch_eager.tensors(problem, inputs, device, order)
-    sets = [first, *({name: tensor.clone() for name, tensor in first.items()} for _ in range(1, sets_of(problem, inputs)))]
+    sets = sets_like(torch_eager.tensors(problem, inputs, device, order), sets_of(problem, inputs), torch.clone)
     for operands in sets:
         empty = torch.empty(problem.n, problem.k, problem.p, problem.q, dtype=operands["x"].dtype, device=device)
         operands["y"] = empty.contiguous(memory_format=getattr(torch, order))
@@ -71,8 +70,6 @@ def graph_of(cudnn: Any, problem: Conv2dProblem, tensors: dict[str, tuple[list[i
         If the graph has no operation for it.
     """
     check_convolution(problem, "cuDNN", tuple(DTYPES))
-    if min(problem.pads) < 0:
-        raise Unsupported("cuDNN's convolution does not crop")
     kind, wide = getattr(cudnn.data_type, DTYPES[problem.dtype]), cudnn.data_type.FLOAT
     graph = cudnn.pygraph(io_data_type=kind, intermediate_data_type=wide, compute_data_type=wide, handle=handle)
     nodes = {name: graph.tensor(name=name, dim=dim, stride=stride, data_type=kind) for name, (dim, stride) in tensors.items() if name != "y"}

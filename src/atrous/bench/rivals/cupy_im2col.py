@@ -11,10 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from ...problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
+from ...problem import Conv2dProblem, Pool2dProblem
 from ...testing import Inputs
 from ..contest import Contestant, Unsupported, sets_of
-from .shared import captured_by_cupy, check_convolution, check_pooling, is_global, mean_divisors, padding_to_the_end, transposed, why_not
+from .shared import (
+    captured_by_cupy,
+    check_convolution,
+    check_pooling,
+    composed,
+    is_global,
+    mean_divisors,
+    padding_to_the_end,
+    sets_like,
+    why_not,
+    with_weight_in,
+)  # fmt: skip
 
 NAME = "cupy im2col"
 DTYPES = ("float16", "float32", "float64")
@@ -38,9 +49,8 @@ def contestants(problem: Any, inputs: Inputs, device: str) -> list[Contestant]:
     """Return the composition; its intermediate arrays come from CuPy's pool at every call."""
     cupy = importlib.import_module("cupy")
     compute = operation(cupy, problem)
-    arrays = {name: transposed(array, problem.weight_layout, "KRSC") if name == "weight" else array for name, array in inputs.items()}
-    first = {name: cupy.asarray(array) for name, array in arrays.items()}
-    sets = [first, *({name: array.copy() for name, array in first.items()} for _ in range(1, sets_of(problem, inputs)))]
+    first = {name: cupy.asarray(array) for name, array in with_weight_in(inputs, problem, "KRSC").items()}
+    sets = sets_like(first, sets_of(problem, inputs), lambda array: array.copy())
     last: list[Any] = [None]
 
     def run_on(operands: dict[str, Any]) -> Any:
@@ -56,10 +66,7 @@ def contestants(problem: Any, inputs: Inputs, device: str) -> list[Contestant]:
 
 def operation(xp: Any, problem: Any) -> Callable[..., Any]:
     """Return compute(x, weight, ...) on arrays of `xp`, or raise Unsupported."""
-    if isinstance(problem, ConvPool2dProblem):
-        conv, pool = _convolution(xp, problem.conv), _pooling(xp, problem.pool)
-        return lambda x, **operands: pool(conv(x, **operands))
-    return _convolution(xp, problem) if isinstance(problem, Conv2dProblem) else _pooling(xp, problem)
+    return composed(problem, functools.partial(_convolution, xp), functools.partial(_pooling, xp))
 
 
 def windows(xp: Any, x: Any, problem: Any, pads: tuple[tuple[int, int], tuple[int, int]], value: float) -> Any:
@@ -74,8 +81,6 @@ def windows(xp: Any, x: Any, problem: Any, pads: tuple[tuple[int, int], tuple[in
 
 def _convolution(xp: Any, problem: Conv2dProblem) -> Callable[..., Any]:
     check_convolution(problem, "CuPy", DTYPES)
-    if min(problem.pads) < 0:
-        raise Unsupported("padding by hand does not crop")
     top, bottom, left, right = problem.pads
     groups, nhwc = problem.groups, problem.layout == "NHWC"
     rows, taps = problem.n * problem.p * problem.q, problem.r * problem.s * problem.c // groups

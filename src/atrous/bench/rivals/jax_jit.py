@@ -10,19 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from ...problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
+from ...problem import Conv2dProblem, Pool2dProblem
 from ...testing import Inputs
 from ..contest import Contestant
 from .shared import (
     check_convolution,
     check_pooling,
+    composed,
     in_float32,
     is_global,
     mean_divisors,
     padding_to_the_end,
     per_channel,
-    transposed,
     why_not,
+    with_weight_in,
 )
 
 NAME = "jax jit"
@@ -59,7 +60,7 @@ def _contestant(name: str, problem: Any, inputs: Inputs, device: str, precision:
     jax = importlib.import_module("jax")
     place = jax.devices("cpu" if device == "cpu" else "gpu")[0]
     jitted = jax.jit(operation(problem, precision))
-    arrays = {name: transposed(array, problem.weight_layout, WEIGHTS[problem.layout][0]) if name == "weight" else array for name, array in inputs.items()}
+    arrays = with_weight_in(inputs, problem, WEIGHTS[problem.layout][0])
     operands = {name: jax.device_put(array, place) for name, array in arrays.items()}
     last: list[Any] = [None]
 
@@ -72,14 +73,11 @@ def _contestant(name: str, problem: Any, inputs: Inputs, device: str, precision:
 
 def operation(problem: Any, precision: str = "") -> Callable[..., Any]:
     """Return compute(x, weight, ...) on JAX arrays, or raise Unsupported."""
-    if isinstance(problem, ConvPool2dProblem):
-        conv, pool = _convolution(problem.conv, precision), _pooling(problem.pool)
-        return lambda x, **operands: pool(conv(x, **operands))
-    return _convolution(problem, precision) if isinstance(problem, Conv2dProblem) else _pooling(problem)
+    return composed(problem, lambda conv: _convolution(conv, precision), _pooling)
 
 
 def _convolution(problem: Conv2dProblem, precision: str) -> Callable[..., Any]:
-    check_convolution(problem, "jax", DTYPES)
+    check_convolution(problem, "jax", DTYPES, crops=True)
     lax = importlib.import_module("jax").lax
     top, bottom, left, right = problem.pads
     words = dict(

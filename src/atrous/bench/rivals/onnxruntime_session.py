@@ -157,8 +157,6 @@ class Graph:
 
     def _convolution(self, problem: Conv2dProblem, inputs: Inputs, x: str, residual: str | None) -> str:
         check_convolution(problem, "onnxruntime", DTYPES)
-        if min(problem.pads) < 0:
-            raise Unsupported("onnxruntime's convolution does not crop")
         weight = self.constant(transposed(inputs["weight"], problem.weight_layout, "KCRS"))
         words = dict(group=problem.groups, **_window(problem))
         if "scale" not in inputs:

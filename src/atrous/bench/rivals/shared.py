@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ...problem import Conv2dProblem, Pool2dProblem
+from ...problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
+from ...testing import Inputs
 from ..contest import Unsupported
 
 #: GPU contestants that compute all their sets of buffers in one graph have so many sets, at least and at most
@@ -28,13 +29,34 @@ def why_not(package: str) -> str | None:
     return None
 
 
-def check_convolution(problem: Conv2dProblem, library: str, dtypes: Sequence[str]) -> None:
-    """Raise Unsupported unless a convolution is of one of these dtypes throughout, and padded with zeros."""
+def sets_like(first: dict[str, Any], count: int, copy: Callable[[Any], Any]) -> list[dict[str, Any]]:
+    """Return `count` sets of buffers: the operands that are there, and copies of them, made on the device."""
+    return [first, *({name: copy(array) for name, array in first.items()} for _ in range(1, count))]
+
+
+def with_weight_in(inputs: Inputs, problem: Any, order: str) -> Inputs:
+    """Return operands with the weight, where there is one, in another order of its axes: "RSCK"."""
+    return {name: transposed(array, problem.weight_layout, order) if name == "weight" else array for name, array in inputs.items()}
+
+
+def composed(problem: Any, convolution: Callable[[Conv2dProblem], Any], pooling: Callable[[Pool2dProblem], Any]) -> Callable[..., Any]:
+    """Return compute(x, weight, ...) of a problem from a library's convolution and pooling, one after the other for a pair."""
+    if isinstance(problem, ConvPool2dProblem):
+        conv, pool = convolution(problem.conv), pooling(problem.pool)
+        return lambda x, **operands: pool(conv(x, **operands))
+    found: Callable[..., Any] = convolution(problem) if isinstance(problem, Conv2dProblem) else pooling(problem)
+    return found
+
+
+def check_convolution(problem: Conv2dProblem, library: str, dtypes: Sequence[str], crops: bool = False) -> None:
+    """Raise Unsupported unless a convolution is of one of these dtypes throughout, and padded with zeros, not below 0 but where the library crops."""
     _check_dtype(problem, library, dtypes)
     if problem.out_dtype != problem.dtype or any(dtype not in (None, problem.dtype) for dtype in (problem.bias, problem.scale)):
         raise Unsupported(f"{library} convolves operands and gives results of one dtype")
     if problem.padding_mode != "zeros":
         raise Unsupported(f"{library}'s convolution pads with zeros alone")
+    if not crops and min(problem.pads) < 0:
+        raise Unsupported(f"{library}'s convolution does not crop")
 
 
 def check_pooling(problem: Pool2dProblem, library: str, dtypes: Sequence[str], dilated: bool = True) -> None:

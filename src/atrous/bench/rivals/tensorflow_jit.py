@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ...problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
+from ...problem import Conv2dProblem, Pool2dProblem
 from ...testing import Inputs
 from ..contest import Contestant, Unsupported
-from .shared import check_convolution, check_pooling, in_float32, is_global, mean_divisors, padding_to_the_end, transposed, why_not
+from .shared import check_convolution, check_pooling, composed, in_float32, is_global, mean_divisors, padding_to_the_end, why_not, with_weight_in
 
 NAME = "tensorflow jit"
 DTYPES = ("float16", "bfloat16", "float32")
@@ -38,8 +38,7 @@ def contestants(problem: Any, inputs: Inputs, device: str) -> list[Contestant]:
     tf.get_logger().setLevel("ERROR")  # it warns of functions made in a loop, which here are problems
     jitted = tf.function(compute, jit_compile=True, autograph=False)
     with tf.device("/CPU:0"):
-        arrays = {name: transposed(array, problem.weight_layout, "RSCK") if name == "weight" else array for name, array in inputs.items()}
-        operands = {name: tf.constant(array) for name, array in arrays.items()}
+        operands = {name: tf.constant(array) for name, array in with_weight_in(inputs, problem, "RSCK").items()}
     last: list[Any] = [None]
 
     def call() -> None:
@@ -53,16 +52,11 @@ def operation(problem: Any) -> Callable[..., Any]:
     """Return compute(x, weight, ...) on tensors, or raise Unsupported."""
     if problem.layout != "NHWC":
         raise Unsupported("TensorFlow on a CPU computes NHWC alone")
-    if isinstance(problem, ConvPool2dProblem):
-        conv, pool = _convolution(problem.conv), _pooling(problem.pool)
-        return lambda x, **operands: pool(conv(x, **operands))
-    return _convolution(problem) if isinstance(problem, Conv2dProblem) else _pooling(problem)
+    return composed(problem, _convolution, _pooling)
 
 
 def _convolution(problem: Conv2dProblem) -> Callable[..., Any]:
     check_convolution(problem, "TensorFlow", DTYPES)
-    if min(problem.pads) < 0:
-        raise Unsupported("TensorFlow's convolution does not crop")
     tf = importlib.import_module("tensorflow")
     top, bottom, left, right = problem.pads
     words = dict(strides=problem.stride, padding=[[0, 0], [top, bottom], [left, right], [0, 0]], dilations=problem.dilation)

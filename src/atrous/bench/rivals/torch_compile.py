@@ -14,6 +14,7 @@ from ...problem import Pool2dProblem
 from ...testing import Inputs
 from ..contest import Contestant, sets_of
 from . import torch_eager
+from .shared import sets_like
 
 NAME = "torch.compile"
 #: of a contestant -> mode of torch.compile
@@ -52,8 +53,7 @@ def _contestant(name: str, mode: str, problem: Any, inputs: Inputs, device: str)
     own_graphs = device == "cuda" and mode == "max-autotune"
     # Its own graphs copy inputs that move, and count replays by the addresses they saw: one set of buffers is what its users have.
     count = 1 if device == "cpu" or own_graphs else sets_of(problem, inputs)
-    first = torch_eager.tensors(problem, inputs, device, order)
-    sets = [first, *({name: tensor.clone() for name, tensor in first.items()} for _ in range(1, count))]
+    sets = sets_like(torch_eager.tensors(problem, inputs, device, order), count, torch.clone)
     last: list[Any] = [None]
 
     def run_on(operands: dict[str, Any]) -> Any:

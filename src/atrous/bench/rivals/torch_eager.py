@@ -13,6 +13,7 @@ from ...arguments import FLOAT_DTYPES
 from ...problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
 from ...testing import Inputs
 from ..contest import Contestant, Unsupported, sets_of
+from .shared import sets_like
 
 NAME = "torch eager"
 #: of a contestant -> the order of its tensors in memory
@@ -51,8 +52,7 @@ def contestants(problem: Any, inputs: Inputs, device: str) -> list[Contestant]:
 def _contestant(name: str, order: str, compute: Callable[..., Any], problem: Any, inputs: Inputs, device: str) -> Contestant:
     torch = importlib.import_module("torch")
     count = sets_of(problem, inputs) if device == "cuda" else 1
-    first = tensors(problem, inputs, device, order)
-    sets = [first, *({name: tensor.clone() for name, tensor in first.items()} for _ in range(1, count))]
+    sets = sets_like(tensors(problem, inputs, device, order), count, torch.clone)
     last: list[Any] = [None]
 
     def run_on(operands: dict[str, Any]) -> Callable[[], Any]:
