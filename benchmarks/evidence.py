@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from atrous.bench.ratios import Ratio, geomean, median, ratio
+from atrous.bench.ratios import Ratio, geomean, in_figures, median, ratio
 from atrous.problem import parse
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -113,7 +113,7 @@ class Summary(NamedTuple):
     lost: int
 
     def __str__(self) -> str:
-        return f"{self.mean:.2f} ({self.worst:.2f} to {self.best:.2f}; {self.layers})"
+        return f"{in_figures(self.mean)} ({in_figures(self.worst)} to {in_figures(self.best)}; {self.layers})"
 
 
 class NetworkSum(NamedTuple):
@@ -251,7 +251,7 @@ def summarise(layers: Iterable[Layer], rival: str | None = None) -> Summary | No
 def floor_share(layers: Iterable[Layer]) -> str:
     """Return in words which share of our time the roofline's floor is: geometric mean and the worst layer; "" where no floor is known."""
     shares = [layer.floor / layer.ours.median for layer in layers if layer.floor and layer.ours]
-    return f"{geomean(shares):.2f} ({min(shares):.2f} at worst)" if shares else ""
+    return f"{in_figures(geomean(shares))} ({in_figures(min(shares))} at worst)" if shares else ""
 
 
 def by_family(layers: Iterable[Layer]) -> dict[str, list[Layer]]:

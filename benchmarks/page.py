@@ -12,6 +12,8 @@ from drawing import Bar, around, quantity, ratio_bars, row_height
 from evidence import METRICS, Document, Evidence, Layer, NetworkSum, Suite, by_family, floor_share, losses, networks, summarise
 from page_parts import call_costs, roofline, scaling_plots
 
+from atrous.bench.ratios import in_figures
+
 HERE = Path(__file__).resolve().parent
 SHOWN = 20  # losses in sight; the others are folded away
 NEVER = "never run on a device"
@@ -32,7 +34,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Iterable[
 
 def coloured(ratio: float, verdict: str = "") -> str:
     """Return a ratio, coloured where it is lost or won outside the noise."""
-    return f'<span class="{verdict}">{ratio:.2f}</span>' if verdict in ("lost", "won") else f"{ratio:.2f}"
+    return f'<span class="{verdict}">{in_figures(ratio)}</span>' if verdict in ("lost", "won") else in_figures(ratio)
 
 
 def tiles(layers: list[Layer]) -> str:
@@ -45,7 +47,7 @@ def tiles(layers: list[Layer]) -> str:
         (str(verdicts.count("lost")), "lost", f"of {len(verdicts)} lost to the fastest rival of the layer, outside the noise"),
         (str(verdicts.count("level")), "", "within the noise"),
         (str(verdicts.count("won")), "won", "won outside the noise"),
-        (f"{summary.mean:.2f}", "", f"geometric mean of the fastest rival's time / ours, {summary.worst:.2f} to {summary.best:.2f}"),
+        (in_figures(summary.mean), "", f"geometric mean of the fastest rival's time / ours, {in_figures(summary.worst)} to {in_figures(summary.best)}"),
     ]
     return (
         '<div class="tiles">'
@@ -65,7 +67,7 @@ def loss_table(layers: list[Layer]) -> str:
         low, high = layer.range(rival)
         assert layer.ours is not None
         times = (quantity(layer.ours.median, "s"), quantity(layer.times[rival].median, "s"))
-        ratio = f"{coloured(layer.ratio(rival), 'lost')} <span class=soft>({low:.2f} to {high:.2f})</span>"
+        ratio = f"{coloured(layer.ratio(rival), 'lost')} <span class=soft>({in_figures(low)} to {in_figures(high)})</span>"
         return [ratio, text(layer.name), text(layer.setting), text(layer.family), *times, text(rival), f"<code>{text(layer.case)}</code>"]
 
     head = ["ratio (range)", "layer", "setting", "family", "ours", "rival's", "fastest rival", "case"]
@@ -81,7 +83,7 @@ def family_table(suite: Suite, metric: str) -> str:
     for family, layers in [*by_family(suite.of(metric)).items(), ("all", suite.of(metric))]:
         cells = [summarise(layers), *(summarise(layers, rival) for rival in rivals)]
         if cells[0]:
-            found = [f"{cell.mean:.2f} <span class=soft>({cell.worst:.2f} to {cell.best:.2f}; {cell.layers})</span>" if cell else "" for cell in cells]
+            found = ["{} <span class=soft>{}</span>".format(*str(cell).split(" ", 1)) if cell else "" for cell in cells]
             rows.append([f"<b>{text(family)}</b>", f"{cells[0].lost} of {cells[0].layers}", *found, *([floor_share(layers)] if floors else [])])
     return table(["family", "lost", "fastest rival of each layer", *rivals, *(["the floor / ours"] if floors else [])], rows, (1,))
 
@@ -93,7 +95,7 @@ def bar(layer: Layer, place: int) -> Bar | None:
     rival = str(layer.best)
     verdict, (low, high) = layer.verdict(rival), layer.range(rival)
     times = f"ours {quantity(layer.ours.median, 's')}, {rival} {quantity(layer.times[rival].median, 's')}"
-    tip = f"{layer.name}, {layer.setting}\n{rival} / ours = {layer.ratio(rival):.2f} ({low:.2f} to {high:.2f})\n{times}\n{layer.case}"
+    tip = f"{layer.name}, {layer.setting}\n{rival} / ours = {in_figures(layer.ratio(rival))} ({in_figures(low)} to {in_figures(high)})\n{times}\n{layer.case}"
     return Bar(layer.ratio(rival), low, high, f"s{place % 6}" + (" level" if verdict == "level" else ""), tip)
 
 
@@ -114,7 +116,7 @@ def family_bars(suite: Suite, metric: str) -> str:
         step = f'style="height:{row_height(len(settings))}px"'
         single = "" if len(settings) > 1 else ' class="single"'
         names = "".join(f'<span {step} title="{text(name)}"><i><bdi>{text(name)}</bdi></i></span>' for name in order)
-        values = "".join(f"<span {step}{single}>" + "".join(f"<em>{one.ratio:.2f}</em>" for one in row if one) + "</span>" for row in bars)
+        values = "".join(f"<span {step}{single}>" + "".join(f"<em>{in_figures(one.ratio)}</em>" for one in row if one) + "</span>" for row in bars)
         drawn = ratio_bars(bars, axis, f"fastest rival's time / ours, {family}")
         caption = f"<figcaption>{text(family)} <small>{text(summarise(layers))}</small></figcaption>"
         figures.append(f'<figure>{caption}<div class="bars"><div class="names">{names}</div>{drawn}<div class="values">{values}</div></div></figure>')

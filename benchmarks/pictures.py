@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from page import roofs_for
 from page_parts import AXES, GROUPS, group
 
+from atrous.bench.ratios import in_figures
+
 INK, FAINT, PAPER = "#1b1f2a", "#5b6472", "#ffffff"
 SETTINGS = ("#60a5fa", "#1d4ed8", "#f59e0b", "#b45309", "#a78bfa", "#6d28d9")
 COLOURS = {"g0": "#1d4ed8", "g1": "#0f9d76", "g2": "#d97706", "g3": "#b83280"}
@@ -62,7 +64,7 @@ def families(suite: Suite, metric: str) -> Figure:
         summary = summarise(layers)
         if summary:
             axes.plot([summary.mean] * 2, [row - 0.38, row + 0.38], color=INK, linewidth=2)
-            axes.annotate(f"{summary.mean:.2f}", (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=INK)
+            axes.annotate(in_figures(summary.mean), (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9, color=INK)
     axes.axvline(1, color=INK, linewidth=1)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")

@@ -17,10 +17,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import arrays_vs_torch
 import page
 from drawing import quantity
 from evidence import METRICS, ROOT, Document, Evidence, Suite, by_family, committed, floor_share, gather, losses, networks, summarise
+
+from atrous.bench.ratios import in_figures
 
 README = ROOT / "README.md"
 PAGE = ROOT / "docs" / "benchmarks.html"
@@ -64,7 +65,7 @@ def metric_tables(suite: Suite, metric: str) -> str:
     lost = losses(layers)
     said = f"{METRICS[metric]}, against the fastest rival of each layer: {len(lost)} of {len(layers)} layers are lost outside the noise"
     if lost:
-        worst = [f"{one.name} at {one.setting.partition(',')[0]} ({one.ratio(str(one.best)):.2f}, {one.best})" for one in lost[:3]]
+        worst = [f"{one.name} at {one.setting.partition(',')[0]} ({in_figures(one.ratio(str(one.best)))}, {one.best})" for one in lost[:3]]
         said += f"; the worst are {'; '.join(worst)}"
     floors: dict[str, Callable[[Any], Any]] = {"the floor / ours": floor_share} if floor_share(layers) else {}
     parts = [
@@ -83,7 +84,7 @@ def network_table(suite: Suite, metric: str) -> str:
     lines = []
     for entry in networks(suite.of(metric)):
         times = (quantity(entry.ours, "s"), f"{quantity(entry.theirs, 's')}, {entry.rival}")
-        lines.append([entry.net, entry.setting, f"{entry.ratio:.2f}", *times, f"{entry.layers} of {entry.of}"])
+        lines.append([entry.net, entry.setting, in_figures(entry.ratio), *times, f"{entry.layers} of {entry.of}"])
     return markdown(["network, the sum of its layers", "setting", "ratio", "ours", "fastest rival on the whole", "kinds of layers"], lines)
 
 
@@ -113,7 +114,7 @@ def suite_tables(suite: Suite) -> str:
 def speed_tables(evidence: Evidence) -> str:
     """Return what the README says of speed on a CPU."""
     if evidence.cpu is None:
-        return arrays_vs_torch.readme(committed())
+        return "On a CPU: not measured."
     intro = "On a CPU, the array path beside libraries with kernels of their own, over the layers of the networks in `cases/`, "
     intro += "in one run and interleaved (`benchmarks/run.py`)."
     return f"{intro}\n\n{suite_tables(evidence.cpu)}"

@@ -188,6 +188,10 @@ def test_noise_that_overlaps_gives_no_verdict():
     assert ratios.geomean([1.0, 4.0]) == 2.0 and math.isnan(ratios.geomean([]))
 
 
+def test_a_small_ratio_keeps_two_figures():
+    assert [ratios.in_figures(value) for value in (12.345, 1.0, 0.0961, 0.0949, 0.034, 0.00151)] == ["12.35", "1.00", "0.10", "0.095", "0.034", "0.0015"]
+
+
 def test_a_problem_that_two_layers_share_is_measured_once(monkeypatch):
     fake = Rival()
     bench = held(monkeypatch, fake)

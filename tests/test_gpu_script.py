@@ -313,6 +313,22 @@ def test_what_some_processes_proved_is_not_lost_with_one_that_hangs(tmp_path, mo
     assert not list(tmp_path.glob("01-verify-[0-9]*"))
 
 
+def test_probes_that_fail_are_named_and_the_others_replayed(tmp_path, monkeypatch):
+    def python(run, *words, accept=(0,)):
+        if "--record" in words:
+            assert accept == (0, 1)
+            return "3 outputs of probes on it\nfailed: mma.0: it stopped\nthe device was lost at mma.0, and nothing ran after it"
+        Path(words[-1]).write_text("[3, []]")
+        return ""
+
+    monkeypatch.setattr(gpu_parts, "device_engine", lambda run: "compiled")
+    monkeypatch.setattr(gpu_runner.Run, "python", python)
+    session(tmp_path).run([Part("conformance", 20, gpu_parts.conformance)], 30)
+    found = record(tmp_path, "01-conformance")
+    said = "3 outputs recorded; 0 differ on the simulator; failed: mma.0: it stopped; the device was lost at mma.0, and nothing ran after it"
+    assert (found["status"], found["line"]) == ("failed", said)
+
+
 def test_tests_that_crash_leave_those_of_the_other_engine_their_turn(tmp_path, monkeypatch):
     asked = []
 

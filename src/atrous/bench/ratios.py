@@ -38,3 +38,8 @@ def ratio(theirs: Sequence[float], ours: Sequence[float]) -> Ratio:
 def geomean(values: Sequence[float]) -> float:
     """Return the geometric mean; NaN of nothing."""
     return math.exp(sum(map(math.log, values)) / len(values)) if values else math.nan
+
+
+def in_figures(value: float) -> str:
+    """Return a ratio with two decimals, and of one below a tenth two figures: 0.0015 is no 0.00."""
+    return f"{value:.2f}" if value >= 0.095 else f"{value:.2g}"

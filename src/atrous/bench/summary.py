@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .ratios import Ratio, geomean, median, ratio
+from .ratios import Ratio, geomean, in_figures, median, ratio
 
 Row = dict[str, Any]
 #: of our contestants the first that a layer has is the one that ratios are taken against
@@ -88,7 +88,7 @@ def ratio_in_words(found: Ratio | None) -> str:
     """Return a ratio, in brackets where it is inside the noise."""
     if found is None:
         return ""
-    return f"{found.value:.2f}" if found.outside_noise else f"({found.value:.2f})"
+    return in_figures(found.value) if found.outside_noise else f"({in_figures(found.value)})"
 
 
 def total_in_words(total: Total, layers: int) -> str:
@@ -100,4 +100,4 @@ def total_in_words(total: Total, layers: int) -> str:
         return words
     even = total.layers - total.count(True) - total.count(False)
     each = f"we are faster on {total.count(True)}, slower on {total.count(False)}, inside the noise on {even}"
-    return f"{words}; {total.seconds / total.ours:.2f} of ours, geomean {total.geomean:.2f}; {each}"
+    return f"{words}; {in_figures(total.seconds / total.ours)} of ours, geomean {in_figures(total.geomean)}; {each}"

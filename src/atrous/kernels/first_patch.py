@@ -5,6 +5,7 @@ The order of a sum follows from the chunks, which neither N nor the image's size
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -125,9 +126,12 @@ def staging_loads(problem: Any, halo: Halo, channels: int) -> int:
 def _patch(problem: Any, pixels: int, channels: int) -> tuple[int, int]:
     limit = max(HALO_BYTES, halo_of(problem, *USUAL_PATCH, channels).bytes)
     depth = chunks(problem, channels) * problem.r * run_pieces(problem, channels)
-    best, found = None, (1, 1)
-    for columns in range(1, min(problem.q, pixels) + 1):
+    products = pixels * (depth / 2 + 4)
+    best, found = math.inf, (1, 1)
+    for columns in range(min(problem.q, pixels), 0, -1):
         rows = min(problem.p, pixels // columns)
+        if -(-problem.p // rows) * -(-problem.q // columns) * products > best:
+            continue  # whatever staging adds
         halo = halo_of(problem, rows, columns, channels)
         while halo.bytes > limit and rows > 1:
             rows -= 1
@@ -136,8 +140,8 @@ def _patch(problem: Any, pixels: int, channels: int) -> tuple[int, int]:
             continue
         count = -(-problem.p // rows) * -(-problem.q // columns)
         # Clocks of a multiprocessor: products and outputs of all pixels, used or not; instructions of the staging, 4 warps at once.
-        clocks = count * (pixels * (depth / 2 + 4) + 20 * chunks(problem, channels) * staging_loads(problem, halo, channels))
-        if best is None or clocks < best:
+        clocks = count * (products + 20 * chunks(problem, channels) * staging_loads(problem, halo, channels))
+        if clocks <= best:  # of equals the narrowest
             best, found = clocks, (rows, columns)
     return found
 
