@@ -101,11 +101,17 @@ def mean_of(call: Callable[[], Any], count: int) -> float:
     return 1e6 * (time.thread_time() - start) / count
 
 
-def measure(call: Callable[[], Any], rounds: int) -> dict[str, Any]:
-    """Return the microseconds of a call in every round."""
-    mean_of(call, 100)
-    count = max(1, int(ROUND_SECONDS / (1e-6 * mean_of(call, 100))))
-    return dict(microseconds=[round(mean_of(call, count), 4) for _ in range(rounds)], calls_a_round=count)
+def measure(timed: dict[str, Callable[[], Any]], rounds: int) -> list[dict[str, Any]]:
+    """Return the microseconds of each call in every round; all calls take a turn a round, so that a slow moment of the machine is no one's alone."""
+    counts = {}
+    for what, call in timed.items():
+        mean_of(call, 100)
+        counts[what] = max(1, int(ROUND_SECONDS / (1e-6 * mean_of(call, 100))))
+    taken: dict[str, list[float]] = {what: [] for what in timed}
+    for _ in range(rounds):
+        for what, call in timed.items():
+            taken[what].append(round(mean_of(call, counts[what]), 4))
+    return [dict(what=what, budget=BUDGETS[what], microseconds=taken[what], calls_a_round=counts[what]) for what in timed]
 
 
 def main() -> None:
@@ -115,7 +121,7 @@ def main() -> None:
     parser.add_argument("--save", action="store_true")
     chosen = parser.parse_args()
     without_launches()
-    rows = [dict(what=what, budget=BUDGETS[what], **measure(call, chosen.rounds)) for what, call in calls().items()]
+    rows = measure(calls(), chosen.rounds)
     for row in rows:
         times = row["microseconds"]
         print(f"{row['what']:26} {statistics.median(times):8.2f} us ({min(times):.2f} to {max(times):.2f}), budget {row['budget'] or 'none'}")
