@@ -8,6 +8,7 @@
 
 #include "atrous/probes/probe.hpp"
 #include "atrous/problem.hpp"
+#include "atrous/stream_arguments.hpp"
 #include "atrous/tensor_map.hpp"
 
 namespace atrous {
@@ -134,6 +135,13 @@ inline StructLayout pool_arguments_layout() {
           {"sizeof", sizeof(Struct)}};
 }
 
+inline StructLayout pool_stream_arguments_layout() {
+  using Struct = PoolStreamArguments;
+  return {ATROUS_FIELD(pool),     ATROUS_FIELD(rows_in_strip), ATROUS_FIELD(columns_in_tile),
+          ATROUS_FIELD(pitch),    ATROUS_FIELD(slot_elements), ATROUS_FIELD(by_rows),
+          ATROUS_FIELD(reserved), {"sizeof", sizeof(Struct)}};
+}
+
 inline StructLayout patch_arguments_layout() {
   using Struct = PatchArguments;
   return {ATROUS_FIELD(window_rows),    ATROUS_FIELD(window_columns), ATROUS_FIELD(row_patches),
@@ -198,6 +206,7 @@ inline StructLayout struct_layout(const std::string& name) {
   if (name == "PackArguments") return pack_arguments_layout();
   if (name == "GemmArguments") return gemm_arguments_layout();
   if (name == "PoolArguments") return pool_arguments_layout();
+  if (name == "PoolStreamArguments") return pool_stream_arguments_layout();
   if (name == "PatchArguments") return patch_arguments_layout();
   if (name == "ConvPoolArguments") return conv_pool_arguments_layout();
   if (name == "ProbeArguments") return probe_arguments_layout();

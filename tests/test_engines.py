@@ -32,6 +32,7 @@ STRUCTS = (
     "PackArguments",
     "PatchArguments",
     "PoolArguments",
+    "PoolStreamArguments",
     "ConvPoolArguments",
 )
 #: kernel -> the struct of its one argument
@@ -45,6 +46,7 @@ ARGUMENTS = {
     "finish_splits": parameters.FinishArguments,
     "pack_weight": parameters.PackArguments,
     "pool": parameters.PoolArguments,
+    "pool_stream": parameters.PoolStreamArguments,
 }
 NAMES = runtime_names.names()
 SAMPLED = sorted(random.Random(0).sample(sorted(NAMES), 12))

@@ -23,6 +23,7 @@ constexpr AddEntries kFamilies[] = {
     add_finish_splits,
     add_pack_weight,
     add_pool,
+    add_pool_stream,
     add_probes_async_copy,
     add_probes_gemm_sm80,
     add_probes_matrix,

@@ -51,6 +51,7 @@ void add_conv_pointwise(std::vector<KernelEntry>& entries);
 void add_finish_splits(std::vector<KernelEntry>& entries);
 void add_pack_weight(std::vector<KernelEntry>& entries);
 void add_pool(std::vector<KernelEntry>& entries);
+void add_pool_stream(std::vector<KernelEntry>& entries);
 void add_probes_async_copy(std::vector<KernelEntry>& entries);
 void add_probes_gemm_sm80(std::vector<KernelEntry>& entries);
 void add_probes_matrix(std::vector<KernelEntry>& entries);

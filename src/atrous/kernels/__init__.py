@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import conv_direct, conv_first, conv_first_pool, conv_igemm_sm80, conv_pointwise, conv_pool, finish_splits, packing, pool
+from . import conv_direct, conv_first, conv_first_pool, conv_igemm_sm80, conv_pointwise, conv_pool, finish_splits, packing, pool, pool_stream
 from .base import Helper, Kernel
 
 ORDER: tuple[Kernel, ...] = (
@@ -12,6 +12,7 @@ ORDER: tuple[Kernel, ...] = (
     conv_igemm_sm80.KERNEL,
     conv_pointwise.KERNEL,
     conv_direct.KERNEL,
+    pool_stream.KERNEL,
     pool.KERNEL,
     conv_first_pool.KERNEL,
     conv_pool.KERNEL,

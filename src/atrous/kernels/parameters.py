@@ -125,6 +125,15 @@ class PoolArguments(ctypes.Structure):
     ]
 
 
+class PoolStreamArguments(ctypes.Structure):
+    """Mirror of struct PoolStreamArguments of stream_arguments.hpp."""
+
+    _fields_ = [
+        ("pool", PoolArguments),
+        *((name, ctypes.c_int) for name in ("rows_in_strip", "columns_in_tile", "pitch", "slot_elements", "by_rows", "reserved")),
+    ]
+
+
 class PatchArguments(ctypes.Structure):
     """Mirror of struct PatchArguments."""
 

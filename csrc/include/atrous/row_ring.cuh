@@ -1,0 +1,152 @@
+// Rows of x on their way through a ring in shared memory: which rows a strip of outputs reads, and how they get there.
+#pragma once
+
+#include "atrous/layout.cuh"
+#include "atrous/prims/async_copy.cuh"
+#include "atrous/reductions.cuh"
+#include "atrous/stream_arguments.hpp"
+#include "atrous/vec.cuh"
+
+namespace atrous {
+
+// Neighbouring channels of a thread in Nhwc, 16 bytes, or planes of a thread in Nchw.
+template <class T, class Layout>
+constexpr int kStreamOwned = Layout::kChannelsLast ? 16 / static_cast<int>(sizeof(T)) : 4;
+
+// The outputs of a block: a strip of rows, `columns` wide, of one image's channels.
+template <int kOwned>
+struct StreamTile {
+  int image, channel, channels;  // first and count, of those that exist
+  int row, rows;
+  int column, columns;
+  int first_h, first_w;  // input coordinates of tap (0, 0) of the first window
+
+  __device__ __forceinline__ StreamTile(const PoolStreamArguments& s) {
+    const PoolArguments& a = s.pool;
+    const int tile_channels = kOwned << a.log_lanes_c;
+    const int channel_tiles = (a.c - 1) / tile_channels + 1;
+    const int column_tiles = (a.q - 1) / s.columns_in_tile + 1;
+    const int strips = (a.p - 1) / s.rows_in_strip + 1;
+    int rest = blockIdx.x;
+    channel = rest % channel_tiles * tile_channels;
+    rest /= channel_tiles;
+    column = rest % column_tiles * s.columns_in_tile;
+    rest /= column_tiles;
+    row = rest % strips * s.rows_in_strip;
+    image = rest / strips;
+    channels = min(tile_channels, a.c - channel);
+    columns = min(s.columns_in_tile, a.q - column);
+    rows = min(s.rows_in_strip, a.p - row);
+    first_h = row * a.stride_h - a.pad_top;
+    first_w = column * a.stride_w - a.pad_left;
+  }
+};
+
+// Walks down the input rows that any window of a strip reads, from the first that exists; what lies between windows
+// that do not meet is left out.
+struct RowCursor {
+  int row;
+  int tap;  // row of the window it belongs to, where windows do not meet
+
+  __device__ __forceinline__ RowCursor(const PoolArguments& a, int first_h) : row(first_h), tap(0) {
+    if (row >= 0) return;
+    if (a.stride_h <= a.r) {
+      row = 0;
+      return;
+    }
+    row += -row / a.stride_h * a.stride_h;
+    while (row < 0) next(a);
+  }
+  __device__ __forceinline__ void next(const PoolArguments& a) {
+    ++row;
+    if (a.stride_h > a.r && ++tap == a.r) {
+      row += a.stride_h - a.r;
+      tap = 0;
+    }
+  }
+};
+
+// Copies rows of x into slots of the ring, [column, channel] in Nhwc and [plane, column] in Nchw, in units of
+// neighbours that exist wholly or not at all. Cells outside of the image are not written, nor read; the channels past C
+// of a thread that has others are 0.
+template <class T, class Layout, int kOwned>
+struct RowCopier {
+  static constexpr bool kChannelsLast = Layout::kChannelsLast;
+  const PoolArguments& a;
+  const T* source;  // [H, W, C] of the image, from the tile's first channel on
+  int channels;     // of the tile that exist
+  int first_column, pitch;
+  int unit;  // bytes: 16, 8 or 4 by asynchronous copies, else one element
+  int skew;  // cells before the first in a row of the slot, so that units are aligned
+  int outers, inners, outer, inner, outer_step, inner_step;
+
+  __device__ __forceinline__ RowCopier(const PoolStreamArguments& s, const StreamTile<kOwned>& tile)
+      : a(s.pool), channels(tile.channels), first_column(tile.first_w), pitch(s.pitch) {
+    source = static_cast<const T*>(a.x) + tile.image * a.x_stride[0] + tile.channel * a.x_stride[3];
+    unit = takes(16) ? 16 : takes(8) ? 8 : takes(4) ? 4 : sizeof(T);
+    const int elements = unit / static_cast<int>(sizeof(T));
+    skew = kChannelsLast ? 0 : first_column & (elements - 1);
+    const int columns = (tile.columns - 1) * a.stride_w + a.s;
+    const int whole_channels = (channels + kOwned - 1) / kOwned * kOwned;
+    outers = kChannelsLast ? columns : whole_channels;
+    inners = kChannelsLast ? whole_channels / elements : (skew + columns + elements - 1) / elements;
+    const int thread = threadIdx.x, threads = blockDim.x;
+    outer = thread / inners;
+    inner = thread - outer * inners;
+    outer_step = threads / inners;
+    inner_step = threads - outer_step * inners;
+  }
+
+  // Whether all neighbours come in aligned units of so many bytes.
+  __device__ __forceinline__ bool takes(int bytes) const {
+    constexpr int kRun = kChannelsLast ? 3 : 2;
+    const int elements = bytes / static_cast<int>(sizeof(T));
+    if (elements == 0 || !is_aligned(a.x, bytes)) return false;
+    if (elements == 1) return true;
+    bool whole = a.x_stride[kRun] == 1 && (kChannelsLast ? a.c : a.w) % elements == 0;
+    for (int axis = 0; axis < 4; ++axis) whole = whole && (axis == kRun || a.x_stride[axis] % elements == 0);
+    return whole;
+  }
+
+  template <int kBytes>
+  __device__ __forceinline__ void copy_units(const T* row, T* slot) const {
+    constexpr int kElements = kBytes / static_cast<int>(sizeof(T));
+    int i = outer, j = inner;
+    while (i < outers) {
+      const int c = kChannelsLast ? j * kElements : i;
+      const int column = first_column + (kChannelsLast ? i : j * kElements - skew);
+      if (static_cast<unsigned>(column) < static_cast<unsigned>(a.w)) {
+        T* const cell = slot + i * pitch + j * kElements;
+        const bool exists = c < channels;
+        const T* const from = exists ? row + column * a.x_stride[2] + c * a.x_stride[3] : static_cast<const T*>(a.x);
+        if constexpr (kBytes >= 4) {
+          prims::copy_async<kBytes>(cell, from, exists ? kBytes : 0);
+        } else {
+          *cell = exists ? *from : T{};
+        }
+      }
+      i += outer_step;
+      j += inner_step;
+      if (j >= inners) {
+        j -= inners;
+        ++i;
+      }
+    }
+  }
+
+  // slot: [columns, pitch] in Nhwc, [planes, pitch] in Nchw, shared
+  __device__ __forceinline__ void copy(int h, T* slot) const {
+    const T* const row = source + h * a.x_stride[1];
+    if (unit == 16) {
+      copy_units<16>(row, slot);
+    } else if (unit == 8) {
+      copy_units<8>(row, slot);
+    } else if (unit == 4) {
+      copy_units<4>(row, slot);
+    } else {
+      copy_units<sizeof(T)>(row, slot);
+    }
+  }
+};
+
+}  // namespace atrous

@@ -1,0 +1,295 @@
+"""pool_stream: pooling that reads each input row once, down strips of output rows, or one window shared by lanes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from ..arguments import INPUT_DTYPES
+from ..launch import Launch
+from .base import GRID_LIMIT, Device, Strides, default_strides
+from .parameters import BYTES, CPP_TYPES, PoolArguments, PoolStreamArguments, pointer_names, pool_arguments
+from .pool import EXTENT_LIMIT, LAUNCH_SECONDS, TAPS_WORTH_SPLITTING, reduction_of
+
+THREADS = 256
+WARP = 32
+VECTOR = 16  # bytes of a thread's channels in NHWC
+PLANES = 4  # of a thread in NCHW
+RING_SLOTS = 4
+MOST_IN_FLIGHT = 7
+#: bytes of a block's ring: four blocks share a multiprocessor, and three rows of each on their way outlast its latency
+RING_BYTES = 40 * 1024
+#: images that a tiling is chosen for
+IMAGES = 32
+#: bytes asked for over the least bytes: tilings beyond are taken only where none is below
+MOST_REQUESTS = 1.12
+REDUCTION_NAMES = ("MaxReduction", "AverageReduction", "LpReduction", "WeightedReduction")
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a tiling depends on: never N, so that an image gives the same bits in any batch."""
+
+    p: int
+    q: int
+    c: int
+    r: int
+    s: int
+    stride_h: int
+    stride_w: int
+    bytes: int
+    channels_last: bool
+    h: int
+    w: int
+
+    @property
+    def owned(self) -> int:
+        """Channels or planes of a thread, kStreamOwned."""
+        return VECTOR // self.bytes if self.channels_last else PLANES
+
+    @property
+    def in_flight(self) -> int:
+        """Outputs of a column whose windows share an input row."""
+        return (self.r - 1) // self.stride_h + 1
+
+
+@dataclass(frozen=True)
+class Strip:
+    """How a block walks: lanes along the channels, output columns, output rows, and the ring's layout."""
+
+    log_lanes_c: int
+    columns: int
+    rows: int
+    pitch: int
+    slot_elements: int
+
+    @property
+    def threads(self) -> int:
+        """Threads of a block, whole warps."""
+        return -(-(self.columns << self.log_lanes_c) // WARP) * WARP
+
+    def blocks_of_an_image(self, shape: Shape) -> int:
+        """Return how many blocks cover the outputs of an image."""
+        return -(-shape.c // (shape.owned << self.log_lanes_c)) * -(-shape.q // self.columns) * -(-shape.p // self.rows)
+
+
+def shape_of(problem: Any) -> Shape:
+    """Return the Shape of a Pool2dProblem; one output of an axis is given a stride that ends its window."""
+    p = problem
+    stride = p.stride[0] if p.p > 1 else p.r, p.stride[1] if p.q > 1 else 1
+    return Shape(p.p, p.q, p.c, p.r, p.s, *stride, BYTES[p.dtype], p.layout == "NHWC", p.h, p.w)
+
+
+def staged_rows(shape: Shape, rows: int) -> int:
+    """Return the input rows of a strip of so many output rows."""
+    return (rows - 1) * min(shape.stride_h, shape.r) + shape.r
+
+
+def staged_columns(shape: Shape, columns: int) -> int:
+    """Return the input columns of a tile of so many output columns."""
+    return (columns - 1) * shape.stride_w + shape.s
+
+
+def pitch_of(shape: Shape, log_lanes_c: int, columns: int) -> int:
+    """Return the elements from a staged column (NHWC) or plane (NCHW) to the next.
+
+    The 8 lanes that shared memory serves at a time read 16 bytes each; where they lie on several columns, columns move
+    apart by vectors until those are on different banks. With one lane along the channels and an even stride none does.
+    """
+    if not shape.channels_last:
+        vector = VECTOR // shape.bytes
+        return (staged_columns(shape, columns) + 2 * (vector - 1)) // vector * vector
+    lanes = 1 << log_lanes_c
+
+    def banks(vectors: int) -> int:
+        return len({(lane // lanes * shape.stride_w * vectors + lane % lanes) % 8 for lane in range(8)})
+
+    return max(range(lanes, lanes + 4), key=lambda vectors: (banks(vectors), -vectors)) * shape.owned
+
+
+def requests(shape: Shape, strip: Strip) -> float:
+    """Return the cells that all blocks ask for and the outputs, over the cells and outputs that there are."""
+    rows = _asked(shape.p, strip.rows, shape.r, shape.stride_h, staged_rows(shape, strip.rows), shape.h)
+    columns = _asked(shape.q, strip.columns, shape.s, shape.stride_w, staged_columns(shape, strip.columns), shape.w)
+    outputs = shape.p * shape.q
+    return (rows * columns + outputs) / (shape.h * shape.w + outputs)
+
+
+def _asked(outputs: int, of_block: int, taps: int, stride: int, staged: int, size: int) -> int:
+    """Return how many cells of an axis the blocks along it stage: neighbours share what their windows share, padding is not staged."""
+    blocks = -(-outputs // of_block)
+    return min(blocks * staged, size + (blocks - 1) * max(0, taps - stride))
+
+
+def _cost(shape: Shape, strip: Strip) -> float:
+    """Return an estimate in cycles: of IMAGES images on 132 multiprocessors, plus one block alone.
+
+    A multiprocessor moves about 18 bytes a cycle from memory and issues for 128 lanes; a run of neighbours costs one
+    32-byte sector more than it holds, unless it is all of a row. A block alone waits for its rows, three of which are on
+    their way.
+    """
+    rows, columns = staged_rows(shape, strip.rows), staged_columns(shape, strip.columns)
+    lanes = shape.owned << strip.log_lanes_c
+    runs, run = (columns, lanes) if shape.channels_last else (lanes, columns)
+    whole = run >= (shape.c if shape.channels_last else shape.w)
+    moved = runs * (run * shape.bytes + (0 if whole else 32)) + strip.columns * lanes * shape.bytes * strip.rows / rows
+    words = shape.owned * shape.bytes / 4
+    instructions = 30 + 10 * runs * run * shape.bytes / VECTOR / strip.threads + (shape.s + shape.in_flight) * (2 + words)
+    step = max(moved / 18, strip.threads * instructions / 100)
+    return IMAGES * strip.blocks_of_an_image(shape) * (rows + 2) * step / 132 + rows * 250 + 1000
+
+
+def _strips(shape: Shape) -> Iterator[Strip]:
+    """Yield the strips whose ring fits, the same for the same shape."""
+    lanes_limit = max(0, -(-shape.c // shape.owned) - 1).bit_length()
+    heights = {-(-shape.p // strips) for strips in (*range(1, min(shape.p, 16) + 1), max(1, shape.p // 8))}
+    for log_lanes_c in range(min(lanes_limit, 5 if shape.channels_last else 8) + 1):
+        fewest = -(-shape.q // (THREADS >> log_lanes_c))
+        for tiles in sorted({min(shape.q, fewest + more) for more in range(4)} | {shape.q}):
+            columns = -(-shape.q // tiles)
+            pitch = pitch_of(shape, log_lanes_c, columns)
+            slot = pitch * (staged_columns(shape, columns) if shape.channels_last else shape.owned << log_lanes_c)
+            if slot * RING_SLOTS * shape.bytes <= RING_BYTES:
+                for rows in sorted(heights):
+                    yield Strip(log_lanes_c, columns, rows, pitch, slot)
+
+
+@lru_cache(maxsize=4096)
+def choose_strip(shape: Shape) -> Strip | None:
+    """Return the strip of least estimated cost among those that ask for little twice, or None where not even one column's ring fits."""
+    found = [(max(requests(shape, strip), MOST_REQUESTS), _cost(shape, strip), number, strip) for number, strip in enumerate(_strips(shape))]
+    return min(found)[3] if found else None
+
+
+def is_whole(problem: Any) -> bool:
+    """Return whether lanes share the one window of an image: it has taps enough, and channels are neighbours."""
+    return problem.p == problem.q == 1 and problem.r * problem.s >= TAPS_WORTH_SPLITTING and problem.layout == "NHWC" and problem.kind != "weighted"
+
+
+def whole_lanes(shape: Shape) -> tuple[int, int]:
+    """Return log2 of the lanes along the channels and of those that share the window: about 8 taps a lane, 64 or 128 bytes of channels."""
+    log_lanes_t = min(6, max(3, (-(-shape.r * shape.s // 8) - 1).bit_length()))
+    vectors = -(-shape.c // shape.owned)
+    log_lanes_c = min((vectors - 1).bit_length(), 2 if log_lanes_t == 6 else 3)
+    return log_lanes_c, max(log_lanes_t, 5 - log_lanes_c)
+
+
+class PoolStream:
+    """Description of csrc/include/atrous/kernels/pool_stream.cuh."""
+
+    name = "pool_stream"
+    operation = "pool2d"
+    header = "atrous/kernels/pool_stream.cuh"
+
+    def declines(self, problem: Any, device: Device) -> str | None:
+        """Return why this kernel does not take the pooling, or None."""
+        if problem.dtype not in INPUT_DTYPES or problem.dtype == "float64":
+            return f"x is {problem.dtype}, and it keeps sums in float32 and maxima in words of 32 bits"
+        if problem.return_indices:
+            return "indices are asked for, and it keeps maxima without their places"
+        for letter, size, pads in (("H", problem.h, problem.pads[:2]), ("W", problem.w, problem.pads[2:])):
+            if size + abs(pads[0]) + abs(pads[1]) >= EXTENT_LIMIT:
+                return f"{letter} = {size} with padding {pads} reaches 2^30, and it adds two coordinates in 32 bits"
+        if problem.r * problem.s >= 2**31:
+            return f"R * S is {problem.r * problem.s}, and it counts taps in 32 bits"
+        reason = None if is_whole(problem) else self._declines_strips(problem)
+        if reason:
+            return reason
+        count = self._blocks(problem)
+        return f"{count} blocks are more than a grid's {GRID_LIMIT}" if count > GRID_LIMIT else None
+
+    def _declines_strips(self, problem: Any) -> str | None:
+        if problem.p == problem.q == 1 and problem.r * problem.s >= TAPS_WORTH_SPLITTING:
+            return f"one window of {problem.r * problem.s} taps is the whole output, and it shares one among lanes in NHWC and without weights"
+        for axis, taps, dilation in (("R", problem.r, problem.dilation[0]), ("S", problem.s, problem.dilation[1])):
+            if taps > 1 and dilation > 1:
+                return f"the dilation along {axis} is {dilation}, and it takes neighbouring cells"
+        shape = shape_of(problem)
+        if shape.in_flight > MOST_IN_FLIGHT:
+            return f"{shape.in_flight} windows share an input row, and it keeps {MOST_IN_FLIGHT} outputs of a column"
+        if choose_strip(shape) is None:
+            return f"four rows of windows of S = {problem.s} columns are more than its {RING_BYTES // 1024} KiB of shared memory"
+        return None
+
+    def _blocks(self, problem: Any) -> int:
+        shape = shape_of(problem)
+        if is_whole(problem):
+            return int(problem.n) * -(-shape.c // (shape.owned << whole_lanes(shape)[0]))
+        strip = choose_strip(shape)
+        assert strip is not None
+        return int(problem.n) * strip.blocks_of_an_image(shape)
+
+    def launch(self, problem: Any, strides: Strides | None = None, device: Device | None = None) -> Launch:
+        """Return the launch for operands of these strides (default: contiguous); the same on every device."""
+        shape = shape_of(problem)
+        if is_whole(problem):
+            log_lanes_c, log_lanes_t = whole_lanes(shape)
+            threads, fields = 1 << (log_lanes_c + log_lanes_t), {"rows_in_strip": 1, "columns_in_tile": 1}
+            states = threads // WARP << log_lanes_c if threads > WARP else 0
+            state_bytes = VECTOR if problem.kind == "max" else shape.owned * 4 * (1 if problem.kind == "avg" else 2)
+            way, shared = "Whole", states * state_bytes
+        else:
+            strip = choose_strip(shape)
+            assert strip is not None
+            log_lanes_c, log_lanes_t, threads = strip.log_lanes_c, 0, strip.threads
+            fields = {"rows_in_strip": strip.rows, "columns_in_tile": strip.columns, "pitch": strip.pitch, "slot_elements": strip.slot_elements}
+            way, shared = "Strips", strip.slot_elements * RING_SLOTS * shape.bytes
+        lanes = {"log_lanes_c": log_lanes_c, "log_lanes_t": log_lanes_t}
+        pool = PoolArguments.from_buffer_copy(pool_arguments(problem, strides or default_strides(problem), lanes))
+        if problem.p == 1:
+            pool.stride_h = problem.r
+        by_rows = problem.r * problem.s >= TAPS_WORTH_SPLITTING  # below, sums are those of pool and of the kernels that pool a tile
+        return Launch(
+            name=f"pool_stream<{CPP_TYPES[problem.dtype]}, {problem.layout.capitalize()}, {way}, {reduction_of(problem)}>",
+            header=self.header,
+            grid=(self._blocks(problem), 1, 1),
+            block=(threads, 1, 1),
+            shared_bytes=-(-shared // 16) * 16,
+            parameters=bytes(PoolStreamArguments(pool=pool, by_rows=by_rows, **fields)),
+            pointers=pointer_names(PoolStreamArguments),
+        )
+
+    def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
+        """Yield the one launch: it reaches every element of any strides."""
+        yield self.launch(problem, strides)
+
+    def seconds(self, problem: Any, device: Device) -> float:
+        """Return the estimated time: y and x moved once at 0.9 of the bandwidth, or 4 operations a step of a row."""
+        moved, steps = self._work(problem)
+        return max(moved / (0.9 * device.bandwidth), 4 * steps / device.flops) + LAUNCH_SECONDS
+
+    def _work(self, problem: Any) -> tuple[float, float]:
+        """Return the bytes moved, of rows that neighbouring blocks both stage half, and the steps of all channels."""
+        x, y = math.prod(problem.x_shape), math.prod(problem.y_shape)
+        if is_whole(problem):
+            return (x + y) * BYTES[problem.dtype], problem.flops
+        shape, strip = shape_of(problem), choose_strip(shape_of(problem))
+        assert strip is not None
+        twice = (requests(shape, strip) - 1) * (x + y)
+        row_steps = (shape.s + shape.in_flight) * min(shape.stride_h, shape.r)
+        cell_steps = shape.r * shape.s
+        by_cells = problem.kind == "weighted" or (problem.kind == "avg" and cell_steps < TAPS_WORTH_SPLITTING)
+        return (x + y + max(0.0, twice) / 2) * BYTES[problem.dtype], y * (cell_steps if by_cells else min(row_steps, cell_steps))
+
+    def account(self, problem: Any, device: Device) -> str:
+        """Return what the estimate rests on, in words."""
+        units = f"memory ({device.bandwidth / 1e12:.3g} TB/s) or the ordinary units ({device.flops / 1e12:.3g} TFLOP/s), 4 operations a step"
+        if is_whole(problem):
+            return f"{units}; {1 << whole_lanes(shape_of(problem))[1]} lanes a window"
+        strip = choose_strip(shape_of(problem))
+        assert strip is not None
+        return f"{units}; strips of {strip.rows} rows, {strip.columns} columns wide"
+
+    def instances(self) -> Iterator[str]:
+        """Yield every name that `variants` can give."""
+        for layout, way in (("Nhwc", "Strips"), ("Nchw", "Strips"), ("Nhwc", "Whole")):
+            for dtype in ("float32", "float16", "bfloat16", "int8", "uint8"):
+                for reduction in REDUCTION_NAMES if dtype not in ("int8", "uint8") else REDUCTION_NAMES[:1]:
+                    if way == "Strips" or reduction != "WeightedReduction":
+                        yield f"pool_stream<{CPP_TYPES[dtype]}, {layout}, {way}, {reduction}>"
+
+
+KERNEL = PoolStream()
