@@ -98,8 +98,8 @@ GEOMETRIES = {
     "overhang of a cropped image": "n1c3h9w10_max_r2s3_pad0:-2:0:-1_stride3_ceil",
     "tall": "n1c1h300w1_max_r3s1_pad1:1:0:0_stride1",
     "whole": "n2c11h9w7_max_r9s7_stride1",
-    "whole, padded": "n2c11h5w4_max_r9s9_pad2:3:3:3_stride1",
-    "whole, dilated": "n2c11h13w14_max_r5s4_dil3x4_stride1",
+    "whole, padded": "n2c11h5w4_max_r9s9_pad2:2:3:2_stride1",
+    "whole, dilated": "n2c11h13w13_max_r5s4_dil3x4_stride1",
     "whole of many taps": "n1c40h33w31_max_r33s31_stride1",
 }
 

@@ -1,5 +1,6 @@
-// What a thread keeps of one window for its kOwned neighbouring channels or planes: the reductions of reductions.cuh,
-// and maxima as packed words that are never converted.
+// What a thread keeps of one window for its neighbouring channels or planes.
+//
+// The reductions of reductions.cuh, and maxima as packed words that are never converted.
 //
 // start: before any cell. add: one cell. merge: what was kept of other cells of the same window. across: what lane
 // (lane ^ lane_mask) of the warp keeps. divisor and finish: as in reductions.cuh.

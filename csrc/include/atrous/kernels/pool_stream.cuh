@@ -1,22 +1,24 @@
 // Pooling that reads each input row once: strips of output rows from a ring of rows, or one window shared by lanes.
 //
-// Computes  y[n, p, q, c] = finish(merge over the window's rows of the rows' states), as pool.cuh; padding is never
-// read.
+// Computes  y[n, p, q, c] = finish(merge over the window's rows of the rows' states), as pool.cuh; padding is not read.
 //           Maxima are the same to the bit in any order. Sums with by_rows add each row's taps from left to right and
-//           then the rows from top to bottom; without, they add all taps in row-major order. Whole: each lane adds
-//           every lanes_t-th tap in row-major order, lanes merge in a tree by their distance, warps in their order.
+//           then the rows from top to bottom; without, all taps in row-major order. Whole: each lane adds every
+//           lanes_t-th tap in row-major order, lanes merge in a tree by their distance, warps in their order.
 // Layout    x and y by their strides. A thread owns 16 bytes of neighbouring channels in Nhwc, 4 planes in Nchw.
 // Mapping   Strips: block = columns_in_tile x lanes_c threads up to whole warps, channels running fastest in Nhwc,
 //           columns in Nchw. It walks down rows_in_strip output rows: an input row lands in the ring, every thread
 //           forms its state of the row's S taps and merges it into the up to ceil(R / stride_h) outputs whose windows
 //           hold the row. Whole (y is one pixel, Nhwc): block = lanes_c x lanes_t threads, channels fastest.
 //           blockIdx.x counts tiles of channels, then of columns, strips, images. Nothing depends on N.
-// Shared    Strips: kRingSlots rows of slot_elements, of which kRingSlots - 1 are on their way while one is used.
+// Shared    Strips: kRingSlots rows of slot_elements, of which kRingSlots - 1 are on their way while one is used. Lanes
+//           read 16 bytes of a column in Nhwc; columns lie so far apart that 8 lanes meet on no bank, but for fewer
+//           than 128 bytes of channels with strides that no distance parts. In Nchw lanes read an element each, and
+//           meet where an output row is shorter than a warp or the stride spans more than 4 bytes.
 //           Whole: the states of all warps.
 // Requires  dilation 1 and ceil(R / stride_h) <= kMostInFlight in strips; y of one pixel in Whole; padded extents below
 //           2^30, R * S below 2^31, fewer than 2^31 blocks.
-// Cost      bytes: y once, and x times (1 + (S - stride_w) / (columns_in_tile * stride_w)) times
-//           (1 + (R - stride_h) / (rows_in_strip * stride_h)), neither below 1; S steps and as many merges a row.
+// Cost      bytes: y once, and x once but for what neighbouring blocks share: max(0, R - stride_h) rows a strip and
+//           max(0, S - stride_w) columns a tile. S steps a row and column, and a merge for every output in flight.
 #pragma once
 
 #include "atrous/row_ring.cuh"
@@ -158,17 +160,19 @@ __device__ __forceinline__ void walk_strip(const PoolStreamArguments& s) {
   const int last = walk.end() + (tile.rows - 1) * a.stride_h, edge = a.h + min(0, a.pad_bottom);
   const int rows_end = last < edge ? last : edge;
   RowCursor coming(a, tile.first_h), here(a, tile.first_h);
-#pragma unroll
-  for (int slot = 0; slot < kRingSlots - 1; ++slot, coming.next(a)) {
-    if (coming.row < rows_end) copier.copy(coming.row, ring + slot * s.slot_elements);
+  const auto fetch = [&](int slot) {
+    if (coming.row < rows_end) {
+      copier.copy(coming.row, ring + slot * s.slot_elements);
+      coming.next(a);
+    }
     prims::commit_copies();
-  }
-  for (int slot = 0; here.row < rows_end; here.next(a), coming.next(a)) {
+  };
+#pragma unroll 1
+  for (int slot = 0; slot < kRingSlots - 1; ++slot) fetch(slot);
+  for (int slot = 0; here.row < rows_end; here.next(a)) {
     prims::wait_copies<kRingSlots - 2>();
     prims::sync_block();
-    const int free = slot == 0 ? kRingSlots - 1 : slot - 1;  // whose row every thread has left behind
-    if (coming.row < rows_end) copier.copy(coming.row, ring + free * s.slot_elements);
-    prims::commit_copies();
+    fetch(slot == 0 ? kRingSlots - 1 : slot - 1);  // over the row that every thread has left behind
     while (walk.end() <= here.row) walk.finish();
     if (walk.exists) walk.add_row(here.row, ring + slot * s.slot_elements + place, step);
     slot = slot == kRingSlots - 1 ? 0 : slot + 1;
@@ -190,8 +194,8 @@ __device__ __forceinline__ void pool_by(Strips, const PoolStreamArguments& s) {
   }
 }
 
-// The lane's taps of the one window, kInFlight loads at a time. x: [H, W, C] of the image, from the thread's first
-// channel on, of which `channels` exist
+// The lane's taps of the one window, kInFlight loads at a time.
+// x: [H, W, C] of the image, from the thread's first channel on, of which `channels` exist
 template <class T, int kOwned, class State>
 __device__ __forceinline__ void add_taps(const PoolArguments& a, const Window& window, const T* x, int channels,
                                          bool aligned, State& state) {
