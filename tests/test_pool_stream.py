@@ -196,6 +196,7 @@ DECLINED = {
     "n1c8h19w9_max_r3s3_dil2_stride1_f16": "dilation along R is 2",
     "n1c8h9w19_max_r1s3_dil1x2_stride1_f16": "dilation along S is 2",
     "n1c8h19w9_max_r8s3_stride1_f16": "8 windows share an input row",
+    "n1c8h19w9_lp3_r4s3_stride1_f16": "4 windows share an input row",
     "n1c8h3w5000_max_r2s4000_stride1_f16": "shared memory",
     "n1c8h7w7_avg_r7s7_f16_nchw": "49 taps is the whole output",
 }

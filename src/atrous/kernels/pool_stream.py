@@ -19,7 +19,8 @@ WARP = 32
 VECTOR = 16  # bytes of a thread's channels in NHWC
 PLANES = 4  # of a thread in NCHW
 RING_SLOTS = 4
-MOST_IN_FLIGHT = 7
+#: outputs of a column whose windows share an input row, kMostInFlight
+MOST_IN_FLIGHT = {"max": 7, "avg": 7, "weighted": 7, "lp": 3, "rms": 3}
 #: bytes of a block's ring: four blocks share a multiprocessor, and three rows of each on their way outlast its latency
 RING_BYTES = 40 * 1024
 #: images that a tiling is chosen for
@@ -208,8 +209,9 @@ class PoolStream:
             if taps > 1 and dilation > 1:
                 return f"the dilation along {axis} is {dilation}, and it takes neighbouring cells"
         shape = shape_of(problem)
-        if shape.in_flight > MOST_IN_FLIGHT:
-            return f"{shape.in_flight} windows share an input row, and it keeps {MOST_IN_FLIGHT} outputs of a column"
+        most = MOST_IN_FLIGHT[problem.kind]
+        if shape.in_flight > most:
+            return f"{shape.in_flight} windows share an input row, and it keeps {most} outputs of a column"
         if choose_strip(shape) is None:
             return f"four rows of windows of S = {problem.s} columns are more than its {RING_BYTES // 1024} KiB of shared memory"
         return None

@@ -15,8 +15,8 @@
 //           than 128 bytes of channels with strides that no distance parts. In Nchw lanes read an element each, and
 //           meet where an output row is shorter than a warp or the stride spans more than 4 bytes.
 //           Whole: the states of all warps.
-// Requires  dilation 1 and ceil(R / stride_h) <= kMostInFlight in strips; y of one pixel in Whole; padded extents below
-//           2^30, R * S below 2^31, fewer than 2^31 blocks.
+// Requires  Strips: dilation 1, ceil(R / stride_h) <= kMostInFlight. Whole: y of one pixel. Padded extents below 2^30,
+//           R * S below 2^31, fewer than 2^31 blocks.
 // Cost      bytes: y once, and x once but for what neighbouring blocks share: max(0, R - stride_h) rows a strip and
 //           max(0, S - stride_w) columns a tile. S steps a row and column, and a merge for every output in flight.
 #pragma once
@@ -28,7 +28,12 @@ namespace atrous {
 
 constexpr int kStreamThreads = 256;
 constexpr int kRingSlots = 4;
-constexpr int kMostInFlight = 7;  // outputs of a column whose windows share a row
+
+// Outputs of a column whose windows share a row. Norms merge by powers, whose code would be there once for each.
+template <template <class> class Reduction>
+constexpr int kMostInFlight = 7;
+template <>
+constexpr int kMostInFlight<LpReduction> = 3;
 
 // Ways over a window.
 struct Strips {};
@@ -189,8 +194,8 @@ __device__ __forceinline__ void pool_by(Strips, const PoolStreamArguments& s) {
     walk_strip<2, T, Layout, Reduction>(s);
   } else if (in_flight == 3) {
     walk_strip<3, T, Layout, Reduction>(s);
-  } else {
-    walk_strip<kMostInFlight, T, Layout, Reduction>(s);
+  } else if constexpr (kMostInFlight<Reduction> > 3) {
+    walk_strip<kMostInFlight<Reduction>, T, Layout, Reduction>(s);
   }
 }
 
