@@ -235,6 +235,21 @@ def test_rounds():
     np.testing.assert_array_equal(y, value)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int8", "uint8"])
+def test_packed_maxima(dtype):
+    """To the bit: +0 above -0, a NaN as the format's canonical one, and a number above NaN where numbers are asked for."""
+    given, y = probed(f"packed_max_{dtype}")
+    word = {1: np.uint8, 2: np.uint16, 4: np.uint32}[np.dtype(testing.numpy_dtype(dtype)).itemsize]
+    for one, other, *found in zip(*(bits.view(word).tolist() for bits in (given["x"], given["w"], y[0], y[1])), strict=True):
+        with np.errstate(invalid="ignore"):  # of NaN whose first bit of mantissa is 0
+            a, b = (np.array(bits, word).view(testing.numpy_dtype(dtype)).astype(np.float64).item() for bits in (one, other))
+        canonical = 2 ** (8 * np.dtype(word).itemsize - 1) - 1
+        above = one if a > b or (a == b and not math.copysign(1, a) < 0) else other
+        propagated = canonical if math.isnan(a) or math.isnan(b) else above
+        number = canonical if math.isnan(a) and math.isnan(b) else other if math.isnan(a) else one if math.isnan(b) else above
+        assert found == [propagated, number], (hex(one), hex(other))
+
+
 @pytest.mark.parametrize("source", ["float32", "float64"])
 @pytest.mark.parametrize("target", probes_of_warp.CASTS)
 def test_casts(source, target):

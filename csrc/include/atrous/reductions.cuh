@@ -6,6 +6,7 @@
 // made once for all channels.
 #pragma once
 
+#include "atrous/prims/packed.cuh"
 #include "atrous/prims/warp.cuh"
 #include "atrous/types.cuh"
 
@@ -96,7 +97,27 @@ struct PlainTap {
   static __device__ __forceinline__ PlainTap of(const PoolArguments&, int, int) { return {}; }
 };
 
-// The largest cell. Propagating, a NaN stays once it is in; omitting, the state is NaN until a number comes.
+// The larger of two, whichever comes first: +0 is above -0, and a NaN stays, as the format's canonical one. Of a number
+// and a NaN larger_number takes the number.
+__device__ __forceinline__ float32 larger(float32 a, float32 b) {
+  return __uint_as_float(prims::packed_max(Element<float32>{}, __float_as_uint(a), __float_as_uint(b)));
+}
+__device__ __forceinline__ float32 larger_number(float32 a, float32 b) {
+  return __uint_as_float(prims::packed_max_number(Element<float32>{}, __float_as_uint(a), __float_as_uint(b)));
+}
+__device__ __forceinline__ float64 larger(float64 a, float64 b) {
+  if (a > b) return a;
+  if (b > a) return b;
+  if (a == b) return a != 0 ? a : a + b;
+  return Nothing<float64>::omitted();
+}
+__device__ __forceinline__ float64 larger_number(float64 a, float64 b) {
+  return a != a ? b : b != b ? a : larger(a, b);
+}
+__device__ __forceinline__ int32 larger(int32 a, int32 b) { return max(a, b); }
+__device__ __forceinline__ int32 larger_number(int32 a, int32 b) { return max(a, b); }
+
+// The largest cell, the same to the bit in any order; omitting NaN, the state is NaN until a number comes.
 template <class Real>
 struct MaxReduction {
   using Tap = PlainTap;
@@ -105,36 +126,27 @@ struct MaxReduction {
   __device__ __forceinline__ void start(const PoolArguments& a) {
     value = a.omit_nan ? Nothing<Real>::omitted() : Nothing<Real>::lowest();
   }
-  __device__ __forceinline__ void add_propagating(Real x) {
-    if (x > value || x != x) value = x;
-  }
-  __device__ __forceinline__ void add_omitting(Real x) {
-    if (x > value || value != value) value = x;
-  }
   template <int kCount>
   static __device__ __forceinline__ void add(const PoolArguments& a, MaxReduction (&state)[kCount],
                                              const Real (&x)[kCount], const Tap&) {
     if (a.omit_nan) {
 #pragma unroll
-      for (int i = 0; i < kCount; ++i) state[i].add_omitting(x[i]);
+      for (int i = 0; i < kCount; ++i) state[i].value = larger_number(state[i].value, x[i]);
     } else {
 #pragma unroll
-      for (int i = 0; i < kCount; ++i) state[i].add_propagating(x[i]);
+      for (int i = 0; i < kCount; ++i) state[i].value = larger(state[i].value, x[i]);
     }
   }
   __device__ __forceinline__ void merge(const PoolArguments& a, const MaxReduction& other) {
-    if (a.omit_nan) {
-      add_omitting(other.value);
-    } else {
-      add_propagating(other.value);
-    }
+    value = a.omit_nan ? larger_number(value, other.value) : larger(value, other.value);
   }
   __device__ __forceinline__ MaxReduction across(int lane_mask) const { return {prims::shuffle_xor(value, lane_mask)}; }
   static __device__ __forceinline__ Real divisor(const PoolArguments&, const Window&) { return 1; }
   __device__ __forceinline__ Real finish(const PoolArguments&, Real) const { return value; }
 };
 
-// The largest cell and the number r * S + s of the first tap that holds it; -1 before any tap.
+// The largest cell and the number r * S + s of the first tap whose cell none exceeds, where +0 and -0 are equal; -1
+// before any tap.
 template <class Real>
 struct MaxIndexReduction {
   struct Tap {

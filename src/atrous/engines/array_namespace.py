@@ -20,6 +20,9 @@ Axes = tuple[int, ...]
 class Namespace:
     """An array library, through the array standard alone."""
 
+    #: whether `maximum` takes +0 for the larger of +0 and -0, as CUDA's max does
+    orders_zeros = False
+
     def __init__(self, xp: Any) -> None:
         self.xp = xp
 
@@ -81,6 +84,7 @@ class StridedNamespace(Namespace):
     def __init__(self, xp: Any) -> None:
         super().__init__(xp)
         self.as_strided = importlib.import_module(xp.__name__ + ".lib.stride_tricks").as_strided
+        self.orders_zeros = xp.__name__ == "cupy"
 
     def dtype(self, name: str) -> Any:
         return _numpy_dtype(name)

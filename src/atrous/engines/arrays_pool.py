@@ -66,7 +66,8 @@ class PoolSteps:
             word = 4 if p.index_dtype == "int32" else 8
             each = (size + 1) * cells + (2 * size + 2 * word + 8) * passed + (2 * size + 2 * word + 8) * outputs
         else:
-            each = 2 * size * cells + size * passed + 2 * size * outputs + (cells + passed + outputs if p.nan == "omit" else 0)
+            masks = (0 if p.kind != "max" or p.dtype in LIMITS else 4 if p.nan == "omit" else 3) * (cells + passed + outputs)
+            each = 2 * size * cells + size * passed + 2 * size * outputs + masks
         divisors = 2 * size * rows * p.q
         return images * channels * each + divisors
 
@@ -147,11 +148,19 @@ class _Piece:
             return self.fold(xp.maximum, self.cells, LIMITS[dtype][0], dtype)
         values = self.space.cast(self.cells, dtype)
         if steps.problem.nan == "propagate":
-            return self.fold(xp.maximum, values, -math.inf, dtype)
+            return self._above_minus_zero(values, self.fold(xp.maximum, values, -math.inf, dtype))
         nan = xp.isnan(values)
         found = self.fold(xp.logical_or, ~nan, False, "bool")
         y = self.fold(xp.maximum, xp.where(nan, xp.asarray(-math.inf, dtype=values.dtype), values), -math.inf, dtype)
-        return xp.where(found, y, xp.asarray(math.nan, dtype=y.dtype))
+        return xp.where(found, self._above_minus_zero(values, y), xp.asarray(math.nan, dtype=y.dtype))
+
+    def _above_minus_zero(self, values: Any, y: Any) -> Any:
+        """Return maxima with +0 for a -0 whose window holds a +0: libraries of host memory give either of the two."""
+        xp = self.space.xp
+        if self.space.orders_zeros or not bool(xp.any((y == 0) & xp.signbit(y))):
+            return y
+        above = self.fold(xp.logical_or, (values == 0) & ~xp.signbit(values), False, "bool")
+        return xp.where((y == 0) & above, xp.asarray(0.0, dtype=y.dtype), y)
 
     def maximum_and_index(self) -> tuple[Any, Any]:
         """Return the maximum of every window and its offset h*W + w: the first in row-major order where several are equal."""

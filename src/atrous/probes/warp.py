@@ -1,4 +1,4 @@
-"""Probes of csrc/include/atrous/probes/warp.cuh: shuffles, ballots, barriers, casts and activations."""
+"""Probes of csrc/include/atrous/probes/warp.cuh: shuffles, ballots, barriers, packed maxima, casts and activations."""
 
 from __future__ import annotations
 
@@ -34,6 +34,15 @@ def special_reals(random: np.random.Generator, dtype: str) -> np.ndarray:
     wide[640:768] = (2**16 + 2 * random.integers(0, 128, 128) + 1) * 2.0 ** random.integers(-120, 100, 128)  # ties of bfloat16
     wide[768:780] = [0.0, -0.0, np.inf, -np.inf, np.nan, 127.5, -128.5, 255.5, 2147483647, -2147483648, 3e9, -3e9]
     return np.asarray(wide.astype(dtype))
+
+
+def packed_words(random: np.random.Generator) -> Arrays:
+    """Return words whose bytes and halves meet zeros, infinities, NaN, and the ends of integers, of both signs, on either side."""
+    odd = np.array([0, 0x8000, 0x7C00, 0xFC00, 0x7E00, 0xFE01, 0x7F80, 0xFF80, 0x7FC1, 0x7FFF, 1, 0x8001, 0x3C00, 0xBC00, 0x807F, 0xFFFF], np.uint32)
+    words = np.stack(np.meshgrid(odd, odd, indexing="ij")).reshape(2, -1)
+    mixed = [column << np.uint32(16) | random.permutation(column) for column in words]
+    mixed[0][::3], mixed[1][::5] = words[0][::3] << np.uint32(16), words[1][::5] << np.uint32(16)
+    return {"x": mixed[0], "w": mixed[1]}
 
 
 def _casts() -> tuple[Probe, ...]:
@@ -74,6 +83,10 @@ PROBES = (
     Probe("ballot", "probe_ballot", HEADER, _whole("int32", 3), ((THREADS,), "uint32"), size=(12,), block=(THREADS, 1, 1)),
     Probe(
         "rounds", "probe_rounds", HEADER, lambda random: {"x": random.integers(-9, 9, 256)}, ((256,), "int64"), count=20, block=(256, 1, 1),
+    ),
+    *(
+        Probe(f"packed_max_{dtype}", f"probe_packed_max<{dtype}>", HEADER, packed_words, ((2, 256), "uint32"), block=(256, 1, 1))
+        for dtype in ("float32", "float16", "bfloat16", "int8", "uint8")
     ),
     *_casts(),
     *(_activation(name, dtype) for name in ACTIVATIONS for dtype in ("float32", "float64")),

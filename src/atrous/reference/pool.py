@@ -73,12 +73,15 @@ def _in_layout(problem: Pool2dProblem, y: np.ndarray) -> np.ndarray:
 
 
 def _maximum(problem: Pool2dProblem, taps: np.ndarray, real: np.ndarray, pairs: list[Any]) -> Any:
-    """Return the maximum of each window: the value of its first tap, in row-major order, that nothing real exceeds."""
+    """Return the maximum of each window, +0 above -0; with indices the first tap, in row-major order, that nothing real exceeds."""
     nan = real & np.isnan(taps)
     number = real & ~nan
     largest = np.where(number, taps, -np.inf).max(axis=0)
     winner = number & (taps == largest)
     winner = np.where(nan.any(axis=0), nan, winner) if problem.nan == "propagate" else np.where(number.any(axis=0), winner, nan)
+    if not problem.return_indices:
+        above = winner & ~np.signbit(taps)  # of equals only zeros differ in sign
+        winner = np.where(above.any(axis=0), above, winner)
     chosen = winner.argmax(axis=0)[None]
     y = _in_layout(problem, np.take_along_axis(taps, chosen, axis=0)[0])
     if not problem.return_indices:

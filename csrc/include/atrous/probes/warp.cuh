@@ -1,8 +1,10 @@
-// Probes of the primitives that the first kernels stand on: shuffles, ballots, barriers, casts and activations.
+// Probes of the primitives that kernels of few units stand on: shuffles, ballots, barriers, packed maxima, casts and
+// activations.
 #pragma once
 
 #include "atrous/epilogue.cuh"
 #include "atrous/prims/block.cuh"
+#include "atrous/prims/packed.cuh"
 #include "atrous/prims/warp.cuh"
 #include "atrous/probes/probe.hpp"
 #include "atrous/types.cuh"
@@ -48,6 +50,16 @@ __global__ void probe_rounds(const __grid_constant__ ProbeArguments a) {
     value[me] += left;
   }
   static_cast<int64*>(a.y)[me] = value[me];
+}
+
+// x, w: [threads] uint32; y: [2, threads] uint32: packed_max and packed_max_number of the two words, as elements T.
+template <class T>
+__global__ void probe_packed_max(const __grid_constant__ ProbeArguments a) {
+  const int me = static_cast<int>(threadIdx.x);
+  const unsigned one = static_cast<const unsigned*>(a.x)[me], other = static_cast<const unsigned*>(a.w)[me];
+  unsigned* y = static_cast<unsigned*>(a.y);
+  y[me] = prims::packed_max(Element<T>{}, one, other);
+  y[static_cast<int>(blockDim.x) + me] = prims::packed_max_number(Element<T>{}, one, other);
 }
 
 // y: [count] of DataType size[1] = x: [count] of DataType size[0], by way of Real.
