@@ -158,7 +158,7 @@ def test_explain_says_what_is_saved_and_which_way_is_taken():
     rows = {row["kernel"]: row for row in text.rows}
     assert rows["conv_pool"]["chosen"], text
     assert f"{32 * 224 * 224 * 64 * 2:,} bytes" in text and "windows a block" in text and "fused: " in text
-    two = next(row for name, row in rows.items() if name.endswith(", then pool"))
+    two = next(row for name, row in rows.items() if name.endswith(", then pool_stream"))
     assert two["microseconds"] > rows["conv_pool"]["microseconds"]
 
 
@@ -220,9 +220,9 @@ def test_a_pair_is_verified_by_its_case(kernel, capsys):
     words = ["verify", "--engine", "simulated", "--case", case, *(["--kernel", kernel] if kernel else [])]
     assert cli.main(words) == 0
     out = capsys.readouterr().out
-    assert ("conv_direct 36, pool 36" if kernel else "conv_pool 36") in out
+    assert ("conv_direct 36, pool_stream 36" if kernel else "conv_pool 36") in out
     problem = parse("n1c3h6w6_k4r3s3_f32+avg_r2s2")  # which no one kernel takes
     [candidate] = verify.Prover("simulated").candidates(problem, 4)
-    assert candidate.kernel.endswith(", then pool") and " + pool<" in candidate.instance
+    assert candidate.kernel.endswith(", then pool_stream") and " + pool_stream<" in candidate.instance
     trial = verify.Trial("simulated", problem, 4, candidate.kernel, candidate.instance, "random", None)
     assert cli.main(shlex.split(trial.command())[1:]) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,8 @@ GEOMETRIES = {
     "whole, padded": "n2c11h5w4_max_r9s9_pad2:2:3:2_stride1",
     "whole, dilated": "n2c11h13w13_max_r5s4_dil3x4_stride1",
     "whole of many taps": "n1c40h33w31_max_r33s31_stride1",
+    "whole of few channels and many taps": "n1c3h50w43_max_r50s43_stride1",
+    "columns far apart": "n1c1h1w4400001_max_r1s1_stride1x4400000",
 }
 
 
@@ -185,9 +188,45 @@ def test_an_image_has_the_bits_it_has_alone(case):
         assert alone.tobytes() == together[n : n + 1].tobytes()
 
 
+@pytest.mark.parametrize("fill", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("words", ["r3s3_pad1_stride1", "r7s5_pad3:3:2:2_stride1", "r5s5_pad2_stride2", "r3s3_pad1_stride2", "r2s2", "r7s6_stride1"])
+@needs_simulator
+def test_nan_and_infinity_reach_the_windows_that_hold_them_and_no_others(words, fill):
+    """Rows in flight, rows merged, the ring's stale cells and the lanes of one window keep them to themselves."""
+    for kind, layout in itertools.product(("max", "avg", "lp2", "rms", "inverse"), ("", "_nchw")):
+        problem = parse(f"n2c9h15w14_{kind}_{words}_f16{layout}" if words != "r7s6_stride1" else f"n2c9h7w6_{kind}_{words}_f16{layout}")
+        if pool_stream.KERNEL.declines(problem, DEVICES["simulated"]) is not None:
+            continue
+        given = testing.random_inputs(problem, 7)
+        plain = np.asarray(run(Stream(), problem, given))
+        x = given["x"].copy()
+        cells = x if problem.layout == "NHWC" else x.transpose(0, 2, 3, 1)
+        places = [(0, 0, 0, 0), (0, 5, 3, 8), (1, 6, 5, 4), (1, problem.h - 1, problem.w - 1, 1)]
+        for place in places:
+            cells[place] = fill
+        y = np.asarray(run(Stream(), problem, {**given, "x": x}))
+        y, before = (array if problem.layout == "NHWC" else array.transpose(0, 2, 3, 1) for array in (y, plain))
+        held = np.zeros(y.shape, bool)
+        for n, h, w, c in places:
+            for p, q in np.ndindex(y.shape[1:3]):
+                r, s = h + problem.pads[0] - p * problem.stride[0], w + problem.pads[2] - q * problem.stride[1]
+                held[n, p, q, c] |= 0 <= r < problem.r and 0 <= s < problem.s
+        assert held.any() and y[~held].tobytes() == before[~held].tobytes()
+        expected = math.nan if math.isnan(fill) else abs(fill) if kind in ("lp2", "rms") else fill
+        if kind != "max" or fill != -math.inf:
+            np.testing.assert_array_equal(y[held].astype(np.float64), expected)
+
+
 @needs_simulator
 def test_no_images():
     assert Stream().max_pool2d(np.zeros((0, 6, 6, 8), "float16"), 3).shape == (0, 2, 2, 8)
+
+
+def test_it_declines_devices_without_its_instructions():
+    older = dataclasses.replace(DEVICES["sm_80"], name="sm_75", half_flops=0.0, tf32_flops=0.0, int8_ops=0.0)
+    for case in ("n1c8h9w9_max_r3s3_f16", "n1c8h9w9_max_r9s9_f16"):
+        assert "sm_75 lacks cp.async and max.NaN" in pool_stream.KERNEL.declines(parse(case), older)
+        assert choose.choose(parse(case), older).name == "pool"
 
 
 DECLINED = {
@@ -198,6 +237,7 @@ DECLINED = {
     "n1c8h19w9_max_r8s3_stride1_f16": "8 windows share an input row",
     "n1c8h19w9_lp3_r4s3_stride1_f16": "4 windows share an input row",
     "n1c8h3w5000_max_r2s4000_stride1_f16": "shared memory",
+    "n1c1h50w50_inverse_r33s33_stride11_f16": "1089 weights",
     "n1c8h7w7_avg_r7s7_f16_nchw": "49 taps is the whole output",
 }
 
@@ -209,7 +249,7 @@ def test_what_it_declines(case):
 
 
 def suite():
-    """Return every pooling of the suite's networks but LeNet's, whose 6 channels are no vector."""
+    """Return every pooling of the suite's networks."""
     found = []
     for file in sorted(CASES.glob("*.txt")):
         if file.stem in ("pooled", "regressions", "traps", "worked"):
@@ -248,6 +288,30 @@ def test_what_the_suite_asks_for_is_little_more_than_its_bytes():
         outputs = problem.p * problem.q
         most = 1.10 if problem.stride >= (problem.r, problem.s) else 1.35
         assert (asked + outputs) / (problem.h * problem.w + outputs) <= most, problem
+
+
+@pytest.mark.parametrize(
+    "case", ["n4c64h512w4096_avg_r8s8_f32_nchw", "n8c64h512w8192_avg_r4s4_f32_nchw", "n1c64h64w4096_max_r8s8_f32", "n1c8h9w9999_max_r3s3_i8"]
+)
+def test_tiles_of_wide_rows_are_as_wide_as_the_ring_holds(case):
+    shape = pool_stream.shape_of(parse(case))
+    strip = pool_stream.choose_strip(shape)
+    assert strip.threads >= 64 and strip.slot_elements * shape.bytes * pool_stream.RING_SLOTS >= pool_stream.RING_BYTES / 3
+
+
+@pytest.mark.parametrize(
+    ("even", "odd"),
+    [
+        ("n32c64h56w56_max_r3s3_stride2_f16_nchw", "n32c64h55w55_max_r3s3_stride2_f16_nchw"),
+        ("n32c64h16w16_max_r2s2_i8_nchw", "n32c64h14w14_max_r2s2_i8_nchw"),
+        ("n32c4h224w224_max_r2s2_f16", "n32c3h224w224_max_r2s2_f16"),
+    ],
+)
+def test_rows_that_are_copied_by_elements_are_known_to_take_longer(even, odd):
+    device = DEVICES["sm_80"]
+    ours, theirs = ([kernel.KERNEL.seconds(parse(case), device) - pool.LAUNCH_SECONDS for case in (even, odd)] for kernel in (pool_stream, pool))
+    assert ours[1] / ours[0] > 1.3 * theirs[1] / theirs[0]
+    assert choose.choose(parse(even), device).name == "pool_stream" and choose.choose(parse(odd), device).name == "pool"
 
 
 def test_tilings_fit_a_block_and_depend_on_no_batch():

@@ -1,48 +1,22 @@
-// The instances of pool_stream: strips in both layouts, and single windows in Nhwc.
+// The instances of pool_stream: those of integers here, those of each other type in a file of their own.
 #include "atrous/kernels/pool_stream.cuh"
 #include "instances/table.hpp"
 
 namespace atrous {
 
+void add_pool_stream_bfloat16(std::vector<KernelEntry>& entries);
+void add_pool_stream_float16(std::vector<KernelEntry>& entries);
+void add_pool_stream_float32(std::vector<KernelEntry>& entries);
+
 void add_pool_stream(std::vector<KernelEntry>& entries) {
-  entries.push_back(ATROUS_KERNEL(pool_stream<float32, Nhwc, Strips, MaxReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float32, Nhwc, Strips, AverageReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float32, Nhwc, Strips, LpReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float32, Nhwc, Strips, WeightedReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nhwc, Strips, MaxReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nhwc, Strips, AverageReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nhwc, Strips, LpReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nhwc, Strips, WeightedReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<bfloat16, Nhwc, Strips, MaxReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<bfloat16, Nhwc, Strips, AverageReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<bfloat16, Nhwc, Strips, LpReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<bfloat16, Nhwc, Strips, WeightedReduction>));
+  add_pool_stream_bfloat16(entries);
+  add_pool_stream_float16(entries);
+  add_pool_stream_float32(entries);
   entries.push_back(ATROUS_KERNEL(pool_stream<int8, Nhwc, Strips, MaxReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<uint8, Nhwc, Strips, MaxReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float32, Nchw, Strips, MaxReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float32, Nchw, Strips, AverageReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float32, Nchw, Strips, LpReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float32, Nchw, Strips, WeightedReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nchw, Strips, MaxReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nchw, Strips, AverageReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nchw, Strips, LpReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nchw, Strips, WeightedReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<bfloat16, Nchw, Strips, MaxReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<bfloat16, Nchw, Strips, AverageReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<bfloat16, Nchw, Strips, LpReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<bfloat16, Nchw, Strips, WeightedReduction>));
   entries.push_back(ATROUS_KERNEL(pool_stream<int8, Nchw, Strips, MaxReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<uint8, Nchw, Strips, MaxReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float32, Nhwc, Whole, MaxReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float32, Nhwc, Whole, AverageReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float32, Nhwc, Whole, LpReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nhwc, Whole, MaxReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nhwc, Whole, AverageReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nhwc, Whole, LpReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<bfloat16, Nhwc, Whole, MaxReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<bfloat16, Nhwc, Whole, AverageReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<bfloat16, Nhwc, Whole, LpReduction>));
   entries.push_back(ATROUS_KERNEL(pool_stream<int8, Nhwc, Whole, MaxReduction>));
+  entries.push_back(ATROUS_KERNEL(pool_stream<uint8, Nhwc, Strips, MaxReduction>));
+  entries.push_back(ATROUS_KERNEL(pool_stream<uint8, Nchw, Strips, MaxReduction>));
   entries.push_back(ATROUS_KERNEL(pool_stream<uint8, Nhwc, Whole, MaxReduction>));
 }
 

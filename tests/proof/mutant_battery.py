@@ -100,10 +100,10 @@ def check_edges(headers: set[str]) -> int:
     if not any("/kernels/" in header for header in headers):
         return 0
     tests = Path(__file__).resolve().parents[1]
-    names = ("test_kernels_edges.py", "test_pool_edges.py", "test_igemm_edges.py", "test_first_edges.py", "test_conv_pool_edges.py", "test_beyond_2e31.py")
+    names = ("kernels_edges", "pool_edges", "pool_stream", "igemm_edges", "first_edges", "conv_pool_edges", "beyond_2e31")
     # but for what starts Python anew, on a build that is not this one
     options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", "not 32_bits"]
-    return int(pytest.main([*options, *(str(tests / name) for name in names)]))
+    return int(pytest.main([*options, *(str(tests / f"test_{name}.py") for name in names)]))
 
 
 def main(variant: str, recording: str, *headers: str) -> int:

@@ -68,7 +68,7 @@ struct RowCursor {
 
 // Copies rows of x into slots of the ring, [column, channel] in Nhwc and [plane, column] in Nchw, in units of
 // neighbours that exist wholly or not at all. Cells outside of the image are not written, nor read; the channels past C
-// of a thread that has others are 0.
+// of a thread that has others are 0. A thread goes from unit to unit by steps that the constructor worked out.
 template <class T, class Layout, int kOwned>
 struct RowCopier {
   static constexpr bool kChannelsLast = Layout::kChannelsLast;
@@ -76,9 +76,10 @@ struct RowCopier {
   const T* source;  // [H, W, C] of the image, from the tile's first channel on
   int channels;     // of the tile that exist
   int first_column, pitch;
-  int unit;  // bytes: 16, 8 or 4 by asynchronous copies, else one element
+  int unit;  // bytes: 16, 8 or 4 by asynchronous copies, else one element, which the thread waits for
   int skew;  // cells before the first in a row of the slot, so that units are aligned
   int outers, inners, outer, inner, outer_step, inner_step;
+  int64 start, step, wrap;  // elements from source to the first unit, to the next, and back when inner starts over
 
   __device__ __forceinline__ RowCopier(const PoolStreamArguments& s, const StreamTile<kOwned>& tile)
       : a(s.pool), channels(tile.channels), first_column(tile.first_w), pitch(s.pitch) {
@@ -95,6 +96,11 @@ struct RowCopier {
     inner = thread - outer * inners;
     outer_step = threads / inners;
     inner_step = threads - outer_step * inners;
+    const int64 outer_pitch = kChannelsLast ? a.x_stride[2] : a.x_stride[3];
+    const int64 inner_pitch = (kChannelsLast ? a.x_stride[3] : a.x_stride[2]) * elements;
+    start = (first_column - skew) * a.x_stride[2] + outer * outer_pitch + inner * inner_pitch;
+    step = outer_step * outer_pitch + inner_step * inner_pitch;
+    wrap = outer_pitch - inners * inner_pitch;
   }
 
   // Whether all neighbours come in aligned units of so many bytes.
@@ -108,28 +114,46 @@ struct RowCopier {
     return whole;
   }
 
+  // row: [W, C] of the image, from the tile's first channel on
   template <int kBytes>
   __device__ __forceinline__ void copy_units(const T* row, T* slot) const {
     constexpr int kElements = kBytes / static_cast<int>(sizeof(T));
+    constexpr bool kAsynchronous = kBytes >= 4;
+    constexpr int kHeld = kAsynchronous ? 1 : 8;  // loads on their way before the first is stored
     int i = outer, j = inner;
+    int64 offset = start;
     while (i < outers) {
-      const int c = kChannelsLast ? j * kElements : i;
-      const int column = first_column + (kChannelsLast ? i : j * kElements - skew);
-      if (static_cast<unsigned>(column) < static_cast<unsigned>(a.w)) {
-        T* const cell = slot + i * pitch + j * kElements;
-        const bool exists = c < channels;
-        const T* const from = exists ? row + column * a.x_stride[2] + c * a.x_stride[3] : static_cast<const T*>(a.x);
-        if constexpr (kBytes >= 4) {
-          prims::copy_async<kBytes>(cell, from, exists ? kBytes : 0);
-        } else {
-          *cell = exists ? *from : T{};
+      T held[kHeld];
+      int place[kHeld];
+#pragma unroll
+      for (int k = 0; k < kHeld; ++k) {
+        place[k] = -1;
+        if (i >= outers) continue;
+        const int column = first_column + (kChannelsLast ? i : j * kElements - skew);
+        if (static_cast<unsigned>(column) < static_cast<unsigned>(a.w)) {
+          const bool exists = (kChannelsLast ? j * kElements : i) < channels;
+          place[k] = i * pitch + j * kElements;
+          if constexpr (kAsynchronous) {
+            prims::copy_async<kBytes>(slot + place[k], exists ? row + offset : static_cast<const T*>(a.x),
+                                      exists ? kBytes : 0);
+          } else {
+            held[k] = exists ? row[offset] : T{};
+          }
+        }
+        i += outer_step;
+        j += inner_step;
+        offset += step;
+        if (j >= inners) {
+          j -= inners;
+          ++i;
+          offset += wrap;
         }
       }
-      i += outer_step;
-      j += inner_step;
-      if (j >= inners) {
-        j -= inners;
-        ++i;
+      if constexpr (!kAsynchronous) {
+#pragma unroll
+        for (int k = 0; k < kHeld; ++k) {
+          if (place[k] >= 0) slot[place[k]] = held[k];
+        }
       }
     }
   }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +17,7 @@ from .pool import EXTENT_LIMIT, LAUNCH_SECONDS, TAPS_WORTH_SPLITTING, reduction_
 
 THREADS = 256
 WARP = 32
+SECTOR = 32  # bytes that memory moves at least
 VECTOR = 16  # bytes of a thread's channels in NHWC
 PLANES = 4  # of a thread in NCHW
 RING_SLOTS = 4
@@ -23,6 +25,8 @@ RING_SLOTS = 4
 MOST_IN_FLIGHT = {"max": 7, "avg": 7, "weighted": 7, "lp": 3, "rms": 3}
 #: bytes of a block's ring: four blocks share a multiprocessor, and three rows of each on their way outlast its latency
 RING_BYTES = 40 * 1024
+#: of a weighted average, behind the ring
+MOST_WEIGHTS = 1024
 #: images that a tiling is chosen for
 IMAGES = 32
 #: bytes asked for over the least bytes: tilings beyond are taken only where none is below
@@ -125,6 +129,21 @@ def _asked(outputs: int, of_block: int, taps: int, stride: int, staged: int, siz
     return min(blocks * staged, size + (blocks - 1) * max(0, taps - stride))
 
 
+def sectors(shape: Shape, strip: Strip) -> float:
+    """Return the bytes of the 32-byte sectors that a run of neighbours touches over its own, where blocks part a row."""
+    if shape.channels_last:
+        run, size = (shape.owned << strip.log_lanes_c) * shape.bytes, shape.c * shape.bytes
+        parted = run < size and not (run % SECTOR == size % SECTOR == 0)
+    else:
+        run, parted = staged_columns(shape, strip.columns) * shape.bytes, strip.columns < shape.q
+    return 1 + SECTOR / run if parted else 1.0
+
+
+def copied_alone(problem: Any) -> bool:
+    """Return whether rows of x hold no whole number of 4 bytes, the least that is copied without waiting for it."""
+    return (problem.c if problem.layout == "NHWC" else problem.w) * BYTES[problem.dtype] % 4 != 0
+
+
 def _cost(shape: Shape, strip: Strip) -> float:
     """Return an estimate in cycles: of IMAGES images on 132 multiprocessors, plus one block alone.
 
@@ -136,11 +155,26 @@ def _cost(shape: Shape, strip: Strip) -> float:
     lanes = shape.owned << strip.log_lanes_c
     runs, run = (columns, lanes) if shape.channels_last else (lanes, columns)
     whole = run >= (shape.c if shape.channels_last else shape.w)
-    moved = runs * (run * shape.bytes + (0 if whole else 32)) + strip.columns * lanes * shape.bytes * strip.rows / rows
+    moved = runs * (run * shape.bytes + (0 if whole else SECTOR)) + strip.columns * lanes * shape.bytes * strip.rows / rows
     words = shape.owned * shape.bytes / 4
     instructions = 30 + 10 * runs * run * shape.bytes / VECTOR / strip.threads + (shape.s + shape.in_flight) * (2 + words)
     step = max(moved / 18, strip.threads * instructions / 100)
     return IMAGES * strip.blocks_of_an_image(shape) * (rows + 2) * step / 132 + rows * 250 + 1000
+
+
+def _slot_of(shape: Shape, log_lanes_c: int, columns: int) -> tuple[int, int]:
+    """Return the pitch and the elements of a staged row of so many output columns."""
+    pitch = pitch_of(shape, log_lanes_c, columns)
+    return pitch, pitch * (staged_columns(shape, columns) if shape.channels_last else shape.owned << log_lanes_c)
+
+
+def _most_columns(shape: Shape, log_lanes_c: int) -> int:
+    """Return the most output columns that a block has threads for and whose ring fits; 0 where not even one does."""
+    return bisect_right(
+        range(1, min(shape.q, THREADS >> log_lanes_c) + 1),
+        RING_BYTES,
+        key=lambda columns: _slot_of(shape, log_lanes_c, columns)[1] * RING_SLOTS * shape.bytes,
+    )
 
 
 def _strips(shape: Shape) -> Iterator[Strip]:
@@ -148,14 +182,14 @@ def _strips(shape: Shape) -> Iterator[Strip]:
     lanes_limit = max(0, -(-shape.c // shape.owned) - 1).bit_length()
     heights = {-(-shape.p // strips) for strips in (*range(1, min(shape.p, 16) + 1), max(1, shape.p // 8))}
     for log_lanes_c in range(min(lanes_limit, 5 if shape.channels_last else 8) + 1):
-        fewest = -(-shape.q // (THREADS >> log_lanes_c))
-        for tiles in sorted({min(shape.q, fewest + more) for more in range(4)} | {shape.q}):
-            columns = -(-shape.q // tiles)
-            pitch = pitch_of(shape, log_lanes_c, columns)
-            slot = pitch * (staged_columns(shape, columns) if shape.channels_last else shape.owned << log_lanes_c)
-            if slot * RING_SLOTS * shape.bytes <= RING_BYTES:
-                for rows in sorted(heights):
-                    yield Strip(log_lanes_c, columns, rows, pitch, slot)
+        most = _most_columns(shape, log_lanes_c)
+        if not most:
+            continue
+        fewest = -(-shape.q // most)
+        for columns in sorted({-(-shape.q // min(shape.q, fewest + more)) for more in range(4)}, reverse=True):
+            pitch, slot = _slot_of(shape, log_lanes_c, columns)
+            for rows in sorted(heights):
+                yield Strip(log_lanes_c, columns, rows, pitch, slot)
 
 
 @lru_cache(maxsize=4096)
@@ -171,10 +205,13 @@ def is_whole(problem: Any) -> bool:
 
 
 def whole_lanes(shape: Shape) -> tuple[int, int]:
-    """Return log2 of the lanes along the channels and of those that share the window: about 8 taps a lane, 64 or 128 bytes of channels."""
-    log_lanes_t = min(6, max(3, (-(-shape.r * shape.s // 8) - 1).bit_length()))
-    vectors = -(-shape.c // shape.owned)
-    log_lanes_c = min((vectors - 1).bit_length(), 2 if log_lanes_t == 6 else 3)
+    """Return log2 of the lanes along the channels and of those that share the window: 32 to THREADS, about 8 taps a lane.
+
+    64 or 128 bytes of channels go to a block, less where the window takes all lanes that few channels leave.
+    """
+    most_c = min((-(-shape.c // shape.owned) - 1).bit_length(), 3)
+    log_lanes_t = min(8 - min(most_c, 2), max(3, (-(-shape.r * shape.s // 8) - 1).bit_length()))
+    log_lanes_c = min(most_c, 8 - log_lanes_t)
     return log_lanes_c, max(log_lanes_t, 5 - log_lanes_c)
 
 
@@ -189,6 +226,8 @@ class PoolStream:
         """Return why this kernel does not take the pooling, or None."""
         if problem.dtype not in INPUT_DTYPES or problem.dtype == "float64":
             return f"x is {problem.dtype}, and it keeps sums in float32 and maxima in words of 32 bits"
+        if not device.half_flops:
+            return f"{device.name} lacks cp.async and max.NaN, which came with sm_80"
         if problem.return_indices:
             return "indices are asked for, and it keeps maxima without their places"
         for letter, size, pads in (("H", problem.h, problem.pads[:2]), ("W", problem.w, problem.pads[2:])):
@@ -208,6 +247,8 @@ class PoolStream:
         for axis, taps, dilation in (("R", problem.r, problem.dilation[0]), ("S", problem.s, problem.dilation[1])):
             if taps > 1 and dilation > 1:
                 return f"the dilation along {axis} is {dilation}, and it takes neighbouring cells"
+        if problem.kind == "weighted" and problem.r * problem.s > MOST_WEIGHTS:
+            return f"{problem.r * problem.s} weights are more than the {MOST_WEIGHTS} that it keeps in shared memory"
         shape = shape_of(problem)
         most = MOST_IN_FLIGHT[problem.kind]
         if shape.in_flight > most:
@@ -238,7 +279,8 @@ class PoolStream:
             assert strip is not None
             log_lanes_c, log_lanes_t, threads = strip.log_lanes_c, 0, strip.threads
             fields = {"rows_in_strip": strip.rows, "columns_in_tile": strip.columns, "pitch": strip.pitch, "slot_elements": strip.slot_elements}
-            way, shared = "Strips", strip.slot_elements * RING_SLOTS * shape.bytes
+            weight_bytes = problem.r * problem.s * 4 if problem.kind == "weighted" else 0
+            way, shared = "Strips", strip.slot_elements * RING_SLOTS * shape.bytes + weight_bytes
         lanes = {"log_lanes_c": log_lanes_c, "log_lanes_t": log_lanes_t}
         pool = PoolArguments.from_buffer_copy(pool_arguments(problem, strides or default_strides(problem), lanes))
         if problem.p == 1:
@@ -259,18 +301,24 @@ class PoolStream:
         yield self.launch(problem, strides)
 
     def seconds(self, problem: Any, device: Device) -> float:
-        """Return the estimated time: y and x moved once at 0.9 of the bandwidth, or 4 operations a step of a row."""
+        """Return the estimated time: y and x moved once at 0.9 of the bandwidth, or 4 operations a step of a row.
+
+        Where threads copy and wait for single elements, 0.6 of the bandwidth, and 24 operations a cell more.
+        """
         moved, steps = self._work(problem)
-        return max(moved / (0.9 * device.bandwidth), 4 * steps / device.flops) + LAUNCH_SECONDS
+        alone = not is_whole(problem) and copied_alone(problem)
+        operations = 4 * steps + (24 * math.prod(problem.x_shape) if alone else 0)
+        return max(moved / ((0.6 if alone else 0.9) * device.bandwidth), operations / device.flops) + LAUNCH_SECONDS
 
     def _work(self, problem: Any) -> tuple[float, float]:
-        """Return the bytes moved, of rows that neighbouring blocks both stage half, and the steps of all channels."""
+        """Return the bytes moved, of cells and sectors that neighbouring blocks both stage half, and the steps of all channels."""
         x, y = math.prod(problem.x_shape), math.prod(problem.y_shape)
         if is_whole(problem):
             return (x + y) * BYTES[problem.dtype], problem.flops
         shape, strip = shape_of(problem), choose_strip(shape_of(problem))
         assert strip is not None
-        twice = (requests(shape, strip) - 1) * (x + y)
+        asked = requests(shape, strip) * (x + y)
+        twice = asked - (x + y) + (asked - y) * (sectors(shape, strip) - 1)
         row_steps = (shape.s + shape.in_flight) * min(shape.stride_h, shape.r)
         cell_steps = shape.r * shape.s
         by_cells = problem.kind == "weighted" or (problem.kind == "avg" and cell_steps < TAPS_WORTH_SPLITTING)

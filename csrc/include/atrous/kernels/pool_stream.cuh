@@ -1,22 +1,25 @@
 // Pooling that reads each input row once: strips of output rows from a ring of rows, or one window shared by lanes.
 //
 // Computes  y[n, p, q, c] = finish(merge over the window's rows of the rows' states), as pool.cuh; padding is not read.
-//           Maxima are the same to the bit in any order. Sums with by_rows add each row's taps from left to right and
-//           then the rows from top to bottom; without, all taps in row-major order. Whole: each lane adds every
-//           lanes_t-th tap in row-major order, lanes merge in a tree by their distance, warps in their order.
+//           Maxima are the same to the bit in any order. Norms, and averages with by_rows, add each row's taps from
+//           left to right and then the rows from top to bottom; weighted averages, and averages without, all taps in
+//           row-major order. Whole: each lane adds every lanes_t-th tap in row-major order, lanes merge in a tree by
+//           their distance, warps in their order.
 // Layout    x and y by their strides. A thread owns 16 bytes of neighbouring channels in Nhwc, 4 planes in Nchw.
 // Mapping   Strips: block = columns_in_tile x lanes_c threads up to whole warps, channels running fastest in Nhwc,
 //           columns in Nchw. It walks down rows_in_strip output rows: an input row lands in the ring, every thread
 //           forms its state of the row's S taps and merges it into the up to ceil(R / stride_h) outputs whose windows
 //           hold the row. Whole (y is one pixel, Nhwc): block = lanes_c x lanes_t threads, channels fastest.
 //           blockIdx.x counts tiles of channels, then of columns, strips, images. Nothing depends on N.
-// Shared    Strips: kRingSlots rows of slot_elements, of which kRingSlots - 1 are on their way while one is used. Lanes
-//           read 16 bytes of a column in Nhwc; columns lie so far apart that 8 lanes meet on no bank, but for fewer
-//           than 128 bytes of channels with strides that no distance parts. In Nchw lanes read an element each, and
-//           meet where an output row is shorter than a warp or the stride spans more than 4 bytes.
-//           Whole: the states of all warps.
-// Requires  Strips: dilation 1, ceil(R / stride_h) <= kMostInFlight. Whole: y of one pixel. Padded extents below 2^30,
-//           R * S below 2^31, fewer than 2^31 blocks.
+// Shared    Strips: kRingSlots rows of slot_elements, of which kRingSlots - 1 are on their way while one is used, and
+//           behind them the weights of a weighted average. Lanes read 16 bytes of a column in Nhwc; columns lie so far
+//           apart that 8 lanes meet on no bank, but for fewer than 128 bytes of channels with strides that no distance
+//           parts. In Nchw lanes read an element each, and meet where an output row is shorter than a warp or the
+//           stride spans more than 4 bytes. Whole: the states of all warps.
+// Requires  sm_80. Any type but float64, and no indices. Padded extents below 2^30, R * S below 2^31, fewer than 2^31
+//           blocks. Strips: dilation 1 on axes of more than one tap, ceil(R / stride_h) <= kMostInFlight, four rows of
+//           one column in 40 KiB, at most 1024 weights, and not the one window of 16 taps or more that is all of y.
+//           Whole: such a window, in Nhwc and without weights.
 // Cost      bytes: y once, and x once but for what neighbouring blocks share: max(0, R - stride_h) rows a strip and
 //           max(0, S - stride_w) columns a tile. S steps a row and column, and a merge for every output in flight.
 #pragma once
@@ -66,22 +69,23 @@ struct StreamColumn {
   static constexpr int kOwned = kStreamOwned<T, Layout>;
   using State = WindowState<T, kOwned, Reduction>;
   using Order = RowOrder<Reduction>;
+  using Real = typename State::Real;
 
   const PoolStreamArguments& s;
   const PoolArguments& a;
+  const Real* weights;     // [R, S], shared, of a weighted average
   State state[kInFlight];  // of the outputs p, p + 1 ...
   Window window;           // of output p
   TapRange columns;
-  typename State::Real full_divisor;  // of windows all of whose rows exist
-  T* y;                               // of output p
+  Real full_divisor;  // of windows all of whose rows exist
+  T* y;               // of output p
   int p, channels;
   bool aligned, exists;
 
-  // first: the thread's first channel, counted from the tile's
+  // column: of the tile; first: the thread's first channel, counted from the tile's
   __device__ __forceinline__ StreamColumn(const PoolStreamArguments& s, const StreamTile<kOwned>& tile, int column,
-                                          int first)
-      : s(s), a(s.pool), p(tile.row), channels(tile.channels - first) {
-    exists = column < tile.columns && channels > 0;
+                                          int first, bool exists, const Real* weights)
+      : s(s), a(s.pool), weights(weights), p(tile.row), channels(tile.channels - first), exists(exists) {
     window = {tile.first_h, tile.first_w + column * a.stride_w, {0, a.r}, {0, 0}, 0, 0};
     window.columns = taps_inside(window.start_w, a.s, 1, 0, a.w + min(0, a.pad_right));
     columns = window.columns;
@@ -100,7 +104,7 @@ struct StreamColumn {
   __device__ __forceinline__ void finish() {
     if (exists) {
       window.rows = taps_inside(window.start_h, a.r, 1, 0, a.h + min(0, a.pad_bottom));
-      const typename State::Real divisor = window.rows.count == a.r ? full_divisor : State::divisor(a, window);
+      const Real divisor = window.rows.count == a.r ? full_divisor : State::divisor(a, window);
       store_pixel<kOwned, Layout>(a, y, state[0].finish(a, divisor), channels, aligned);
     }
 #pragma unroll
@@ -122,6 +126,14 @@ struct StreamColumn {
     }
   }
 
+  __device__ __forceinline__ typename State::Tap tap_at(int r, int s) const {
+    if constexpr (Order::kByRows) {
+      return {};
+    } else {
+      return {weights[r * a.s + s]};
+    }
+  }
+
   // Adds input row h. cell: of the first real tap; its neighbours lie `step` elements apart
   __device__ __forceinline__ void add_row(int h, const T* cell, int step) {
     const int r = h - window.start_h;
@@ -139,7 +151,7 @@ struct StreamColumn {
 #pragma unroll
         for (int j = 0; j < kInFlight; ++j) {
           if (r < j * a.stride_h) continue;
-          state[j].add(a, x, State::Tap::of(a, r - j * a.stride_h, columns.first + i));
+          state[j].add(a, x, tap_at(r - j * a.stride_h, columns.first + i));
         }
       }
     }
@@ -155,14 +167,11 @@ __device__ __forceinline__ void walk_strip(const PoolStreamArguments& s) {
   const RowCopier<T, Layout, kOwned> copier(s, tile);
   const int lanes = Layout::kChannelsLast ? 1 << a.log_lanes_c : s.columns_in_tile;
   const int slow = static_cast<int>(threadIdx.x) / lanes, fast = static_cast<int>(threadIdx.x) - slow * lanes;
-  const int column = Layout::kChannelsLast ? slow : fast, first = (Layout::kChannelsLast ? fast : slow) * kOwned;
-  StreamColumn<kInFlight, T, Layout, Reduction> walk(s, tile, column, first);
+  const int lane = Layout::kChannelsLast ? slow : fast, first = (Layout::kChannelsLast ? fast : slow) * kOwned;
+  const int column = min(lane, tile.columns - 1);  // lanes past the tile's columns reckon as the last, and read nothing
 
   T* const ring = reinterpret_cast<T*>(prims::dynamic_shared());  // [kRingSlots, slot_elements]
-  const int tap = column * a.stride_w + walk.columns.first;
-  const int place = Layout::kChannelsLast ? tap * s.pitch + first : first * s.pitch + copier.skew + tap;
-  const int step = Layout::kChannelsLast ? s.pitch : 1;
-  const int last = walk.end() + (tile.rows - 1) * a.stride_h, edge = a.h + min(0, a.pad_bottom);
+  const int last = tile.first_h + a.r + (tile.rows - 1) * a.stride_h, edge = a.h + min(0, a.pad_bottom);
   const int rows_end = last < edge ? last : edge;
   RowCursor coming(a, tile.first_h), here(a, tile.first_h);
   const auto fetch = [&](int slot) {
@@ -174,6 +183,17 @@ __device__ __forceinline__ void walk_strip(const PoolStreamArguments& s) {
   };
 #pragma unroll 1
   for (int slot = 0; slot < kRingSlots - 1; ++slot) fetch(slot);
+  using Column = StreamColumn<kInFlight, T, Layout, Reduction>;
+  using Real = typename Column::Real;
+  Real* const weights = reinterpret_cast<Real*>(ring + kRingSlots * s.slot_elements);  // [R, S]
+  if constexpr (!Column::Order::kByRows) {
+    const int taps = a.r * a.s;
+    for (int i = threadIdx.x; i < taps; i += blockDim.x) weights[i] = static_cast<const Real*>(a.tap_weight)[i];
+  }
+  Column walk(s, tile, column, first, lane < tile.columns && first < tile.channels, weights);
+  const int tap = column * a.stride_w + walk.columns.first;
+  const int place = Layout::kChannelsLast ? tap * s.pitch + first : first * s.pitch + copier.skew + tap;
+  const int step = Layout::kChannelsLast ? s.pitch : 1;
   for (int slot = 0; here.row < rows_end; here.next(a)) {
     prims::wait_copies<kRingSlots - 2>();
     prims::sync_block();
