@@ -88,6 +88,24 @@ inline StructLayout gemm_arguments_layout() {
           ATROUS_FIELD(reserved),   {"sizeof", sizeof(Struct)}};
 }
 
+inline StructLayout depthwise_arguments_layout() {
+  using Struct = DepthwiseArguments;
+  return {
+      ATROUS_FIELD(conv),        ATROUS_FIELD(items),        ATROUS_FIELD(slabs),        ATROUS_FIELD(lanes),
+      ATROUS_FIELD(cell_lanes),  ATROUS_FIELD(multiplier),   ATROUS_FIELD(column_tiles), ATROUS_FIELD(tile_columns),
+      ATROUS_FIELD(strips),      ATROUS_FIELD(strip_rows),   ATROUS_FIELD(phases_h),     ATROUS_FIELD(phases_w),
+      ATROUS_FIELD(apart_h),     ATROUS_FIELD(apart_w),      ATROUS_FIELD(row_stride),   ATROUS_FIELD(column_stride),
+      ATROUS_FIELD(chunk_rows),  ATROUS_FIELD(lead),         ATROUS_FIELD(ring_chunks),  ATROUS_FIELD(row_pieces),
+      ATROUS_FIELD(group_cells), ATROUS_FIELD(group_pieces), ATROUS_FIELD(reserved),     {"sizeof", sizeof(Struct)}};
+}
+
+inline StructLayout planes_arguments_layout() {
+  using Struct = PlanesArguments;
+  return {ATROUS_FIELD(conv),     ATROUS_FIELD(items),      ATROUS_FIELD(slabs),   ATROUS_FIELD(planes),
+          ATROUS_FIELD(x_planes), ATROUS_FIELD(multiplier), ATROUS_FIELD(strips),  ATROUS_FIELD(strip_rows),
+          ATROUS_FIELD(parts),    ATROUS_FIELD(x_pitch),    ATROUS_FIELD(y_pitch), {"sizeof", sizeof(Struct)}};
+}
+
 inline StructLayout pool_arguments_layout() {
   using Struct = PoolArguments;
   return {ATROUS_FIELD(x),
@@ -205,6 +223,8 @@ inline StructLayout struct_layout(const std::string& name) {
   if (name == "FinishArguments") return finish_arguments_layout();
   if (name == "PackArguments") return pack_arguments_layout();
   if (name == "GemmArguments") return gemm_arguments_layout();
+  if (name == "DepthwiseArguments") return depthwise_arguments_layout();
+  if (name == "PlanesArguments") return planes_arguments_layout();
   if (name == "PoolArguments") return pool_arguments_layout();
   if (name == "PoolStreamArguments") return pool_stream_arguments_layout();
   if (name == "PatchArguments") return patch_arguments_layout();

@@ -27,16 +27,20 @@ STRUCTS = (
     "ConvArguments",
     "FinishArguments",
     "FirstArguments",
+    "DepthwiseArguments",
     "FirstPoolArguments",
     "GemmArguments",
     "PackArguments",
     "PatchArguments",
+    "PlanesArguments",
     "PoolArguments",
     "PoolStreamArguments",
     "ConvPoolArguments",
 )
 #: kernel -> the struct of its one argument
 ARGUMENTS = {
+    "conv_depthwise": parameters.DepthwiseArguments,
+    "conv_depthwise_planes": parameters.PlanesArguments,
     "conv_direct": parameters.ConvArguments,
     "conv_first": parameters.FirstArguments,
     "conv_first_pool": parameters.FirstPoolArguments,

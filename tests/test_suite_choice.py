@@ -97,7 +97,7 @@ def test_tiles_are_those_of_the_simulators_table():
 def kind_of(problem):
     """Return a grouped layer's kind: depthwise, narrow (fewer channels a group than a step of 32 holds) or wide."""
     if problem.groups == problem.c:
-        return "depthwise"
+        return "depthwise" if problem.r <= 7 else "large depthwise"
     return "narrow" if problem.c // problem.groups < 32 else "wide"
 
 
@@ -111,7 +111,27 @@ def test_grouped_layers_are_listed_with_what_they_get(architecture, record_prope
                 for problem in variants(layer):
                     got[kind_of(problem), problem.c // problem.groups, choose.choose(problem, device).name] += 1
     record_property(architecture, {f"{kind}, C/G = {channels}: {name}": count for (kind, channels, name), count in sorted(got.items())})
-    assert {name for kind, _, name in got if kind == "depthwise"} == {"conv_direct"}
     assert {name for kind, _, name in got if kind == "wide"} == {"conv_igemm_sm80"}
     assert {name for kind, channels, name in got if kind == "narrow" and channels >= 16} == {"conv_igemm_sm80"}
     assert {channels for kind, channels, _ in got if kind == "narrow"} == {4, 8, 16}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_every_depthwise_layer_streams_its_rows(architecture, layout):
+    """Windows of up to 7x7, in every float of 16 or 32 bits, at every batch: in its own layout, with a window known to the compiler."""
+    kernel = {"NHWC": "conv_depthwise", "NCHW": "conv_depthwise_planes"}[layout]
+    device, found = DEVICES[architecture], set()
+    for network in GROUPED_NETWORKS:
+        for name, layer in layers(network):
+            if layer.groups != layer.c or layer.r > 7:
+                continue
+            for dtype in ("float16", "bfloat16", "float32"):
+                for n in BATCHES:
+                    problem = dataclasses.replace(layer, n=n, dtype=dtype, out_dtype=dtype, layout=layout, weight_layout="")
+                    taken = choose.choose(problem, device)
+                    assert taken.name == kernel, (name, str(problem))
+                    launch = taken.launch(problem, None, device)
+                    assert launch.name in instances(kernel) and "AnyWindow" not in launch.name
+                    found.add(layer.r)
+    assert found == {3, 7}

@@ -11,6 +11,8 @@ namespace {
 using AddEntries = void (*)(std::vector<KernelEntry>& entries);
 
 constexpr AddEntries kFamilies[] = {
+    add_conv_depthwise,
+    add_conv_depthwise_planes,
     add_conv_direct,
     add_conv_first,
     add_conv_first_pool,

@@ -22,6 +22,8 @@ SHORT_FLOATS = ("float16", "bfloat16")
 WIDE = 0.3
 #: every so manieth of all problems is a pooling of a convolution; prime to what else a seed decides by its remainder
 PAIR_EVERY = 11
+#: and every so manieth a convolution of one channel a group
+DEPTHWISE_EVERY = 13
 ELEMENT_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "uint8": 1}
 #: larger convolutions are drawn again: a simulator and a reference have to run them
 MOST_FLOPS = 3e6
@@ -53,8 +55,34 @@ def random_problem(seed: int, kind: str | None = None) -> Conv2dProblem | Pool2d
 
 
 def any_problem(seed: int) -> Conv2dProblem | Pool2dProblem | ConvPool2dProblem:
-    """Return a small valid problem of any operation, one in PAIR_EVERY that of random_pair and the others those of random_problem."""
-    return random_pair(seed) if seed % PAIR_EVERY == 5 else random_problem(seed)
+    """Return a small valid problem of any operation: one in PAIR_EVERY of random_pair, one in DEPTHWISE_EVERY of random_depthwise, else of random_problem."""
+    if seed % PAIR_EVERY == 5:
+        return random_pair(seed)
+    return random_depthwise(seed) if seed % DEPTHWISE_EVERY == 6 else random_problem(seed)
+
+
+def random_depthwise(seed: int) -> Conv2dProblem:
+    """Return a small valid convolution of one channel a group in floats of 16 or 32 bits, the same for the same seed.
+
+    Seven in ten windows are 3x3, 5x5 or 7x7 with stride 1 or 2; one in four has several filters a channel, one in four dilation.
+    """
+    random = np.random.default_rng([seed, 101])
+    while True:
+        form = _window(random)
+        if random.random() < 0.7:
+            size, step = _pick(random, ((3, 1), (3, 2), (5, 1), (5, 2), (7, 1)))
+            apart = int(random.integers(1, 4)) if random.random() < 0.25 else 1
+            stride = step if step == 1 else step * apart  # of a phase of dilated windows, 2 is 2 * dilation
+            pads = int(random.integers(0, size)), int(random.integers(-1, size))
+            form = {"window": (size, size), "dilation": (apart, apart), "stride": stride, "padding": (pads, pads)}
+        n, (h, w) = int(random.integers(1, 4)), _pair(random, 3, 24)
+        channels, filters = _pick(random, (1, 3, 8, 16, 20, 40, 72)), _pick(random, (1, 1, 1, 2, 3) if random.random() < 0.6 else (1,))
+        try:
+            problem = _convolution_of(random, _pick(random, ("float32", *SHORT_FLOATS)), form, n, h, w, channels, 1, filters)
+        except AtrousError:
+            continue
+        if problem.flops <= MOST_FLOPS:
+            return problem
 
 
 def random_pair(seed: int) -> ConvPool2dProblem:

@@ -100,6 +100,38 @@ struct GemmArguments {
   int reserved;
 };
 
+// Of conv_depthwise: conv's strides and dilations are 1 where there is one output, or one tap.
+struct DepthwiseArguments {
+  ConvArguments conv;
+  unsigned items;  // images times phases times strips times column tiles
+  int slabs;       // of output channels
+  int lanes;       // pieces of 16 bytes of a slab's output channels
+  int cell_lanes;  // pieces of x that they read of a cell: lanes, but for a multiplier
+  int multiplier;  // K / C
+  int column_tiles, tile_columns, strips, strip_rows;  // of the largest phase, in its outputs
+  int phases_h, phases_w, apart_h, apart_w;  // phases with outputs; outputs of a phase are `apart` rows, columns apart
+  int row_stride, column_stride;             // of a phase
+  int chunk_rows;                            // of x: min(row_stride, R)
+  int lead;                                  // chunks before the one that completes an output row
+  int ring_chunks;
+  int row_pieces;    // of 16 bytes, of a staged row
+  int group_cells;   // of one thread: after them stand empty pieces
+  int group_pieces;  // from group to group
+  int reserved;
+};
+
+// Of conv_depthwise_planes.
+struct PlanesArguments {
+  ConvArguments conv;
+  unsigned items;          // images times strips
+  int slabs, planes;       // of output channels: blocks side by side, and what each has
+  int x_planes;            // the most that they read
+  int multiplier;          // K / C
+  int strips, strip_rows;  // of output rows
+  int parts;               // of a strip, summed side by side
+  int x_pitch, y_pitch;    // elements of shared memory from plane to plane
+};
+
 struct PoolArguments {
   const void* x;           // [N, H, W, C] by x_stride
   const void* tap_weight;  // [R, S] float32, float64 for float64 x; weighted pooling only

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import conv_direct, conv_first, conv_first_pool, conv_igemm_sm80, conv_pointwise, conv_pool, finish_splits, packing, pool, pool_stream
+from . import (
+    conv_depthwise,
+    conv_depthwise_planes,
+    conv_direct,
+    conv_first,
+    conv_first_pool,
+    conv_igemm_sm80,
+    conv_pointwise,
+    conv_pool,
+    finish_splits,
+    packing,
+    pool,
+    pool_stream,
+)
 from .base import Helper, Kernel
 
 ORDER: tuple[Kernel, ...] = (
     conv_first.KERNEL,
     conv_igemm_sm80.KERNEL,
     conv_pointwise.KERNEL,
+    conv_depthwise.KERNEL,
+    conv_depthwise_planes.KERNEL,
     conv_direct.KERNEL,
     pool_stream.KERNEL,
     pool.KERNEL,

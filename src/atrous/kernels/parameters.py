@@ -103,6 +103,28 @@ class GemmArguments(ctypes.Structure):
     ]
 
 
+class DepthwiseArguments(ctypes.Structure):
+    """Mirror of struct DepthwiseArguments."""
+
+    _fields_ = [
+        ("conv", ConvArguments),
+        ("items", ctypes.c_uint),
+        *((name, ctypes.c_int) for name in ("slabs", "lanes", "cell_lanes", "multiplier", "column_tiles", "tile_columns", "strips", "strip_rows")),
+        *((name, ctypes.c_int) for name in ("phases_h", "phases_w", "apart_h", "apart_w", "row_stride", "column_stride", "chunk_rows", "lead")),
+        *((name, ctypes.c_int) for name in ("ring_chunks", "row_pieces", "group_cells", "group_pieces", "reserved")),
+    ]
+
+
+class PlanesArguments(ctypes.Structure):
+    """Mirror of struct PlanesArguments."""
+
+    _fields_ = [
+        ("conv", ConvArguments),
+        ("items", ctypes.c_uint),
+        *((name, ctypes.c_int) for name in ("slabs", "planes", "x_planes", "multiplier", "strips", "strip_rows", "parts", "x_pitch", "y_pitch")),
+    ]
+
+
 class PoolArguments(ctypes.Structure):
     """Mirror of struct PoolArguments."""
 

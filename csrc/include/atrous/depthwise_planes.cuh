@@ -1,0 +1,154 @@
+// What conv_depthwise_planes has in shared memory, and how bands of x, weights and terms get there.
+#pragma once
+
+#include "atrous/geometry.hpp"
+#include "atrous/prims/async_copy.cuh"
+#include "atrous/types.cuh"
+#include "atrous/vec.cuh"
+
+namespace atrous {
+
+constexpr int kPlanesThreads = 256;
+constexpr int kPlaneRun = 4;  // outputs that a thread finishes at a time
+
+// A strip of output rows, and the rows of x that its windows hold: none where they lie wholly in padding.
+struct PlaneItem {
+  int image, first_p, rows;
+  int first_h, bands;  // bands: rows of x
+
+  __device__ __forceinline__ PlaneItem(const PlanesArguments& a, unsigned index) {
+    const ConvArguments& conv = a.conv;
+    image = index / a.strips;
+    first_p = (index - image * a.strips) * a.strip_rows;
+    rows = min(a.strip_rows, conv.p - first_p);
+    const int begin = first_p * conv.stride_h - conv.pad_top;
+    const int end = begin + (rows - 1) * conv.stride_h + (conv.r - 1) * conv.dilation_h + 1;
+    first_h = max(begin, 0);
+    bands = max(min(end, conv.h) - first_h, 0);
+  }
+};
+
+// Runs of memory that the planes of a block are for an item: one for each, or one for all, which then follow each other
+// after `apart` elements. A run begins `phase` elements into an aligned piece of memory, and of shared memory.
+struct PlaneRuns {
+  bool is_one;
+  int apart;           // elements of a plane's run
+  int pitch;           // elements of shared memory from run to run
+  int piece;           // elements of an aligned piece; 1: nothing is said of alignment
+  int64 offset, step;  // in the array, of the first plane's run, and from run to run
+
+  __device__ __forceinline__ int phase(int plane) const {
+    return static_cast<int>((offset + plane * step) & (piece - 1));
+  }
+  // Where in shared memory a plane's elements begin.
+  __device__ __forceinline__ int start(int plane) const {
+    return is_one ? phase(0) + plane * apart : plane * pitch + phase(plane);
+  }
+};
+
+// What a block has in dynamic shared memory.
+template <class T>
+struct PlanesShared {
+  T* x;             // [2][x_planes][x_pitch]
+  float32* sum;     // [planes][y_pitch]
+  float32* weight;  // [planes][R * S]
+  float32* scale;   // [planes]
+  float32* bias;    // [planes]
+
+  __device__ __forceinline__ explicit PlanesShared(const PlanesArguments& a) {
+    x = reinterpret_cast<T*>(prims::dynamic_shared());
+    sum = reinterpret_cast<float32*>(x + 2 * a.x_planes * a.x_pitch);
+    weight = sum + a.planes * a.y_pitch;
+    scale = weight + a.planes * a.conv.r * a.conv.s;
+    bias = scale + a.planes;
+  }
+};
+
+// The channels of a block, and the bands of x on their way into a slot.
+template <class T>
+struct BandLoader {
+  static constexpr int kPiece = 16 / sizeof(T);
+
+  const PlanesArguments& a;
+  int first_k, planes;    // of y
+  int first_c, x_planes;  // of x
+  bool whole;             // rows of x are neighbours, in pieces
+
+  __device__ __forceinline__ explicit BandLoader(const PlanesArguments& a) : a(a) {
+    const ConvArguments& conv = a.conv;
+    first_k = blockIdx.x % a.slabs * a.planes;
+    planes = min(a.planes, conv.k - first_k);
+    first_c = first_k / a.multiplier;
+    x_planes = (first_k + planes - 1) / a.multiplier - first_c + 1;
+    // The piece with a run's first element may begin before it: with what comes before it in x, whose strides are not
+    // negative.
+    whole = is_aligned(conv.x, 16) && conv.x_stride[2] == 1 && conv.x_stride[1] == conv.w && conv.x_stride[0] >= 0 &&
+            conv.x_stride[3] >= 0;
+  }
+
+  __device__ __forceinline__ PlaneRuns runs(const PlaneItem& item) const {
+    const ConvArguments& conv = a.conv;
+    const bool is_one = whole && item.bands == conv.h && conv.x_stride[3] == static_cast<int64>(conv.h) * conv.w;
+    const int64 offset = item.image * conv.x_stride[0] + first_c * conv.x_stride[3] + item.first_h * conv.x_stride[1];
+    return {is_one, item.bands * conv.w, a.x_pitch, whole ? kPiece : 1, offset, conv.x_stride[3]};
+  }
+
+  // slot: [x_planes][x_pitch]
+  __device__ __forceinline__ void start(const PlaneItem& item, T* slot) const {
+    const PlaneRuns of = runs(item);
+    if (whole) {
+      copy_pieces(of, slot);
+    } else {
+      load_elements(of, slot);
+    }
+  }
+
+  __device__ __forceinline__ void copy_pieces(const PlaneRuns& of, T* slot) const {
+    const T* x = static_cast<const T*>(a.conv.x);
+    const int count = of.is_one ? 1 : x_planes, length = of.is_one ? x_planes * of.apart : of.apart;
+    const int pieces = length == 0 ? 0 : ceil_divide(length + kPiece - 1, kPiece);
+#pragma unroll 1
+    for (int index = threadIdx.x; index < count * pieces; index += blockDim.x) {
+      const int run = index / pieces, piece = index - run * pieces;
+      const int before = of.phase(run), left = before + length - piece * kPiece;
+      if (left <= 0) continue;
+      prims::copy_async<16>(slot + run * of.pitch + piece * kPiece,
+                            x + of.offset + run * of.step - before + piece * kPiece,
+                            min(left, kPiece) * static_cast<int>(sizeof(T)));
+    }
+  }
+
+  __device__ __forceinline__ void load_elements(const PlaneRuns& of, T* slot) const {
+    const ConvArguments& conv = a.conv;
+    const T* x = static_cast<const T*>(conv.x);  // [N, H, W, C] by x_stride
+#pragma unroll 4
+    for (int index = threadIdx.x; index < x_planes * of.apart; index += blockDim.x) {
+      const int plane = index / of.apart, place = index - plane * of.apart, row = place / conv.w;
+      slot[plane * of.pitch + place] =
+          x[of.offset + plane * of.step + row * conv.x_stride[1] + (place - row * conv.w) * conv.x_stride[2]];
+    }
+  }
+};
+
+// Fetches the weights and terms of a block.
+template <class T>
+__device__ __forceinline__ void load_filters(const BandLoader<T>& block, const PlanesShared<T>& shared) {
+  const ConvArguments& conv = block.a.conv;
+  const T* weight = static_cast<const T*>(conv.weight);  // [K, R, S, 1] by weight_stride
+  const int taps = conv.r * conv.s;
+#pragma unroll 4
+  for (int element = threadIdx.x; element < block.planes * taps; element += blockDim.x) {
+    const int plane = element / taps, tap = element - plane * taps, r = tap / conv.s, s = tap - r * conv.s;
+    shared.weight[element] = to_accumulator(weight[(block.first_k + plane) * conv.weight_stride[0] +
+                                                   r * conv.weight_stride[1] + s * conv.weight_stride[2]]);
+  }
+  for (int plane = threadIdx.x; plane < block.planes; plane += blockDim.x) {
+    const int k = block.first_k + plane;
+    if (conv.scale != nullptr)
+      shared.scale[plane] = load_real<float32>(conv.scale, static_cast<DataType>(conv.epilogue.scale_type), k);
+    if (conv.bias != nullptr)
+      shared.bias[plane] = load_real<float32>(conv.bias, static_cast<DataType>(conv.epilogue.bias_type), k);
+  }
+}
+
+}  // namespace atrous

@@ -1,0 +1,361 @@
+"""conv_depthwise: one channel a group in NHWC; rows of x stream through shared memory, and each is read once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from ..launch import Launch
+from .base import DEVICES, GRID_LIMIT, PIECE, Device, Strides, default_strides
+from .depthwise import (
+    ANY,
+    DTYPES,
+    KNOWN,
+    MOST_SHARED_BYTES,
+    SHARED_BYTES,
+    WINDOWS,
+    Work,
+    depthwise_declines,
+    multiplier_of,
+    normal_arguments,
+    share_of,
+    together_of,
+    turns_of,
+    window_of,
+    x_bytes,
+)
+from .gemm_cost import moved_bytes
+from .parameters import BYTES, CPP_TYPES, ConvArguments, DepthwiseArguments, pointer_names
+
+WARP = 32
+#: sums of a thread: its columns times the channels of a piece of 16 bytes
+SUMS = 16
+#: window -> threads of a block, and chunks under way, as in depthwise_window.cuh
+MOST_THREADS = {"Window3": 224, "Window3Stride2": 224, "Window5": 128, "Window5Stride2": 128, "Window7": 128, ANY: 224}
+AHEAD = {window: 2 if "Stride2" in window or window == ANY else 3 for window in WINDOWS}
+#: registers of a thread that the launch bounds allow
+REGISTERS = {window: 65536 // 2 // MOST_THREADS[window] // 8 * 8 for window in WINDOWS}
+#: lanes of a slab: 8 neighbours read the weights of at most 8 neighbouring lanes, whatever lane they begin with
+LANES = (1, 2, 3, 4, 5, 6, 7, 8, 16, 24, 32)
+#: what a block of few threads loses, and an idle thread beside a byte moved in vain: guesses
+FEW_THREADS, IDLE_WEIGHT = 0.1, 0.25
+#: a longer strip reads hardly less: of 7 rows of a window 6 are read twice
+MOST_STRIP_ROWS = 256
+#: what a step of one block takes at least: a barrier, a row from shared memory, an output row: a guess
+STEP_SECONDS = 0.4e-6
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of the outputs: phases that share no cells, each a convolution of stride `stride` without dilation."""
+
+    phases: int  # that have outputs
+    apart: int  # between neighbours of a phase
+    stride: int
+    outputs: int  # of the largest phase
+
+    @classmethod
+    def of(cls, outputs: int, stride: int, dilation: int) -> Axis:
+        """Return the phases of an axis."""
+        common = math.gcd(stride, dilation)
+        apart = dilation // common
+        return cls(min(apart, outputs), apart, stride // common, -(-outputs // apart))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a tile depends on: neither N nor the device."""
+
+    rows: Axis
+    columns: Axis
+    r: int
+    s: int
+    k: int
+    multiplier: int
+    size: int  # bytes of an element of x
+    window: str
+
+
+def shape_of(problem: Any) -> Shape:
+    """Return the Shape of a convolution."""
+    window, multiplier = window_of(problem), multiplier_of(problem)
+    rows = Axis.of(problem.p, window.stride[0], window.dilation[0])
+    columns = Axis.of(problem.q, window.stride[1], window.dilation[1])
+    square = problem.r == problem.s and rows.stride == columns.stride and multiplier == 1
+    known = KNOWN.get((problem.r, rows.stride), ANY) if square else ANY
+    return Shape(rows, columns, problem.r, problem.s, problem.k, multiplier, BYTES[problem.dtype], known)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What a block owns of an output row, and what it stages for it."""
+
+    shape: Shape
+    lanes: int
+    column_lanes: int
+
+    @property
+    def channels(self) -> int:
+        """Channels of a piece."""
+        return PIECE // self.shape.size
+
+    @property
+    def slabs(self) -> int:
+        """Slabs that cover the output channels."""
+        return -(-self.shape.k // (self.lanes * self.channels))
+
+    @property
+    def columns(self) -> int:
+        """Output columns."""
+        return self.column_lanes * SUMS // self.channels
+
+    @property
+    def column_tiles(self) -> int:
+        """Tiles that cover the columns of a phase."""
+        return -(-self.shape.columns.outputs // self.columns)
+
+    @property
+    def threads(self) -> int:
+        """Threads of a block: whole warps."""
+        return -(-self.lanes * self.column_lanes // WARP) * WARP
+
+    @property
+    def cell_lanes(self) -> int:
+        """Pieces of x that hold the channels of a slab."""
+        if self.shape.multiplier == 1:
+            return self.lanes
+        own, each = self.lanes * self.channels, self.shape.multiplier * self.channels
+        if own % each == 0:
+            return own // each
+        return min((own - 1) // each + 2, -(-self.shape.k // each))
+
+    @property
+    def cells(self) -> int:
+        """Cells of a staged row."""
+        return (self.columns - 1) * self.shape.columns.stride + self.shape.s
+
+    @property
+    def group_cells(self) -> int:
+        """Cells from thread to thread."""
+        return SUMS // self.channels * self.shape.columns.stride
+
+    @property
+    def group_pieces(self) -> int:
+        """Pieces from thread to thread: `lanes` modulo 8, so that a thread's piece is its own number modulo 8."""
+        own = self.group_cells * self.cell_lanes
+        return own + (self.lanes - own) % 8
+
+    @property
+    def row_pieces(self) -> int:
+        """Pieces of a staged row."""
+        return -(-self.cells // self.group_cells) * self.group_pieces
+
+    @property
+    def chunk_rows(self) -> int:
+        """Rows of a chunk."""
+        return min(self.shape.rows.stride, self.shape.r)
+
+    @property
+    def lead(self) -> int:
+        """Chunks before the one that completes an output row."""
+        return -(-self.shape.r // self.chunk_rows) - 1
+
+    @property
+    def ring_chunks(self) -> int:
+        """Chunks of the ring: any window is read when all of its rows are there."""
+        return AHEAD[self.shape.window] + 1 + (self.lead if self.shape.window == ANY else 0)
+
+    @property
+    def shared_bytes(self) -> int:
+        """Bytes of the ring, of the weights and of the terms."""
+        own = self.lanes * self.channels
+        return self.ring_chunks * self.chunk_rows * self.row_pieces * PIECE + 4 * own * (self.shape.r * self.shape.s + 2)
+
+    @property
+    def x_factor(self) -> float:
+        """What is read of a row of x, as a multiple of the row: cells of two tiles, and sectors of two slabs."""
+        needed = (self.shape.columns.outputs - 1) * self.shape.columns.stride + self.shape.s
+        return (needed + (self.column_tiles - 1) * max(0, self.shape.s - self.shape.columns.stride)) / needed * self.sector_factor
+
+    @property
+    def sector_factor(self) -> float:
+        """How much more the sectors of a cell's pieces are than they."""
+        return 1.0 if self.slabs == 1 or self.lanes % 2 == 0 else (self.lanes + 1) / self.lanes
+
+    @property
+    def cost(self) -> float:
+        """Bytes moved in vain, idle threads, and few of them."""
+        shape = self.shape
+        useful = -(-shape.k // self.channels) * -(-shape.columns.outputs * self.channels // SUMS)
+        idle = self.slabs * self.column_tiles * self.threads / useful - 1
+        return (self.x_factor + self.sector_factor) / 2 + IDLE_WEIGHT * idle + (FEW_THREADS if self.threads < 3 * WARP else 0)
+
+
+@lru_cache(maxsize=4096)
+def tile_of(shape: Shape, threads: int) -> Tile | None:
+    """Return the tile of the least cost of at most so many threads whose shared memory two blocks have, else one has; or None."""
+    pieces, units = -(-shape.k // (PIECE // shape.size)), -(-shape.columns.outputs // (SUMS * shape.size // PIECE))
+    for most in (SHARED_BYTES, MOST_SHARED_BYTES):
+        found = []
+        for lanes in LANES:
+            if lanes > min(pieces, threads):
+                break
+            widest = min(units, threads // lanes)
+            while widest > 1 and Tile(shape, lanes, widest).shared_bytes > most:
+                widest -= 1
+            tile = Tile(shape, lanes, -(-units // -(-units // widest)))  # tiles of equal width
+            if tile.shared_bytes <= most:
+                found.append(tile)
+        if found:
+            return min(found, key=lambda tile: (round(tile.cost, 6), -tile.lanes))
+    return None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A tile, how its columns are cut into strips, and how many blocks of a slab run together."""
+
+    tile: Tile
+    strip_rows: int
+    items: int
+    together: int
+
+    @property
+    def strips(self) -> int:
+        """Strips of the largest phase."""
+        return -(-self.tile.shape.rows.outputs // self.strip_rows)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of the launch."""
+        return self.together * self.tile.slabs
+
+
+def resident_of(tile: Tile, device: Device) -> int:
+    """Return how many blocks a multiprocessor holds at once."""
+    by_shared = device.shared_per_multiprocessor // (tile.shared_bytes + 1024)  # a block takes 1 KB more than it asked for
+    by_registers = device.registers_per_multiprocessor // (REGISTERS[tile.shape.window] * tile.threads)
+    return max(1, min(by_shared, by_registers, device.threads_per_multiprocessor // tile.threads, 32))
+
+
+def tiles_of(shape: Shape) -> list[Tile]:
+    """Return the tiles of blocks of most, half and a quarter of the threads, the largest first."""
+    most = MOST_THREADS[shape.window]
+    return [tile for threads in (most, most // 2, most // 4) if (tile := tile_of(shape, threads)) is not None]
+
+
+def plan_of(problem: Any, device: Device) -> Plan:
+    """Return the plan for a device: large blocks and long strips, unless that leaves multiprocessors without a block."""
+    plans = [_plan_with(problem, tile, device) for tile in tiles_of(shape_of(problem))]
+    return next((plan for plan in plans if plan.items * plan.tile.slabs >= device.multiprocessors), plans[-1])
+
+
+def _plan_with(problem: Any, tile: Tile, device: Device) -> Plan:
+    rows = tile.shape.rows
+    columns = problem.n * rows.phases * tile.shape.columns.phases * tile.column_tiles
+    resident = resident_of(tile, device)
+    wanted = -(-resident * device.multiprocessors // max(1, columns * tile.slabs))
+    shortest = 2 * -(-tile.shape.r // rows.stride)  # a shorter strip reads more than half of its rows twice
+    longest = min(rows.outputs, MOST_STRIP_ROWS)
+    strip_rows = max(min(-(-rows.outputs // wanted), longest), min(longest, shortest))
+    items = columns * -(-rows.outputs // strip_rows)
+    return Plan(tile, strip_rows, items, together_of(items, tile.slabs, resident, device))
+
+
+def depthwise_arguments(problem: Any, strides: Strides, plan: Plan) -> bytes:
+    """Return the bytes of DepthwiseArguments, pointers zero."""
+    tile = plan.tile
+    shape = tile.shape
+    names = ("lanes", "slabs", "cell_lanes", "column_tiles", "chunk_rows", "lead", "ring_chunks", "row_pieces", "group_cells", "group_pieces")
+    return bytes(
+        DepthwiseArguments(
+            conv=normal_arguments(problem, strides),
+            items=plan.items,
+            multiplier=shape.multiplier,
+            tile_columns=tile.columns,
+            strips=plan.strips,
+            strip_rows=plan.strip_rows,
+            phases_h=shape.rows.phases,
+            phases_w=shape.columns.phases,
+            apart_h=shape.rows.apart,
+            apart_w=shape.columns.apart,
+            row_stride=shape.rows.stride,
+            column_stride=shape.columns.stride,
+            **{name: getattr(tile, name) for name in names},
+        )
+    )
+
+
+class ConvDepthwise:
+    """Description of csrc/include/atrous/kernels/conv_depthwise.cuh."""
+
+    name = "conv_depthwise"
+    operation = "conv2d"
+    header = "atrous/kernels/conv_depthwise.cuh"
+
+    def declines(self, problem: Any, device: Device) -> str | None:
+        """Return why this kernel does not take the convolution, or None."""
+        if reason := depthwise_declines(problem, "NHWC", "conv_depthwise_planes"):
+            return reason
+        tiles = tiles_of(shape_of(problem))
+        if not tiles:
+            return f"rows for windows of {problem.r}x{problem.s} with stride {problem.stride} and their weights pass {MOST_SHARED_BYTES} bytes of shared memory"
+        shape = tiles[0].shape
+        most = problem.n * shape.rows.phases * shape.columns.phases * shape.rows.outputs * max(tile.column_tiles * tile.slabs for tile in tiles)
+        return f"{most} blocks, one a row, are more than a grid's {GRID_LIMIT}" if most > GRID_LIMIT else None
+
+    def launch(self, problem: Any, strides: Strides | None = None, device: Device | None = None) -> Launch:
+        """Return the launch for operands of these strides (default: contiguous) on a device (default: the simulated one)."""
+        return self._launch(problem, strides, plan_of(problem, device or DEVICES["simulated"]))
+
+    def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
+        """Yield the launches for all devices, and each with a block for every item: all give the same bits."""
+        found = [plan_of(problem, device) for device in DEVICES.values()]
+        found += [Plan(plan.tile, plan.strip_rows, plan.items, plan.items) for plan in found]
+        for plan in dict.fromkeys(found):
+            yield self._launch(problem, strides, plan)
+
+    def _launch(self, problem: Any, strides: Strides | None, plan: Plan) -> Launch:
+        return Launch(
+            name=f"{self.name}<{CPP_TYPES[problem.dtype]}, {plan.tile.shape.window}>",
+            header=self.header,
+            grid=(plan.blocks, 1, 1),
+            block=(plan.tile.threads, 1, 1),
+            shared_bytes=plan.tile.shared_bytes,
+            parameters=depthwise_arguments(problem, strides or default_strides(problem), plan),
+            pointers=pointer_names(ConvArguments),
+        )
+
+    def _work(self, problem: Any, plan: Plan, device: Device) -> Work:
+        tile, rows = plan.tile, plan.tile.shape.rows
+        needed = (rows.outputs - 1) * rows.stride + tile.shape.r
+        again = (plan.strips - 1) * max(0, tile.shape.r - rows.stride) / needed
+        moved = moved_bytes(problem) + int(x_bytes(problem) * ((1 + again) * tile.x_factor - 1))
+        turns = turns_of(plan.items, tile.slabs, plan.together, resident_of(tile, device), device)
+        steps = turns * (plan.strip_rows + tile.lead)
+        return Work(moved, problem.flops, steps * STEP_SECONDS)
+
+    def seconds(self, problem: Any, device: Device) -> float:
+        """Return the estimated time."""
+        plan = plan_of(problem, device)
+        return self._work(problem, plan, device).seconds(device, share_of(plan.tile.shape.window))
+
+    def account(self, problem: Any, device: Device) -> str:
+        """Return what the estimate rests on, in words."""
+        plan = plan_of(problem, device)
+        tile, window = plan.tile, plan.tile.shape.window
+        blocks = f"{plan.blocks} blocks of {tile.columns} columns x {tile.lanes * tile.channels} channels, strips of {plan.strip_rows} rows"
+        bound = self._work(problem, plan, device).bound(device, share_of(window))
+        return f"memory ({device.bandwidth / 1e12:.3g} TB/s) or the ordinary units with {window}, {blocks}, bound by {bound}"
+
+    def instances(self) -> Iterator[str]:
+        """Yield every name that `variants` can give."""
+        for dtype in DTYPES:
+            for window in WINDOWS:
+                yield f"{self.name}<{CPP_TYPES[dtype]}, {window}>"
+
+
+KERNEL = ConvDepthwise()

@@ -1,0 +1,252 @@
+"""conv_depthwise_planes: one channel a group in NCHW; bands of whole rows, copied as memory holds them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from ..launch import Launch
+from .base import DEVICES, GRID_LIMIT, PIECE, Device, Strides, default_strides
+from .depthwise import (
+    ANY,
+    DTYPES,
+    KNOWN,
+    MOST_SHARED_BYTES,
+    SHARED_BYTES,
+    WINDOWS,
+    Work,
+    depthwise_declines,
+    multiplier_of,
+    normal_arguments,
+    share_of,
+    together_of,
+    turns_of,
+    window_of,
+    x_bytes,
+)
+from .gemm_cost import moved_bytes
+from .parameters import BYTES, CPP_TYPES, ConvArguments, PlanesArguments, pointer_names
+
+THREADS, WARP = 256, 32
+#: window -> registers of a thread, as ptxas counts them at most
+REGISTERS = {"Window3": 80, "Window3Stride2": 80, "Window5": 104, "Window5Stride2": 104, "Window7": 128, ANY: 64}
+RUN = 4  # outputs that a thread finishes at a time
+#: outputs of an item: 16 for each thread, so that what a block does between two barriers hides what it waits there for
+ITEM_OUTPUTS = 16 * THREADS
+#: what an item takes a block at least, and a row of a thread's column: guesses
+ITEM_SECONDS, ROW_SECONDS = 0.8e-6, 0.05e-6
+
+
+def known_window(problem: Any) -> str:
+    """Return the window that knows R, S and the stride."""
+    window = window_of(problem)
+    if problem.r != problem.s or window.dilation != (1, 1) or window.stride[0] != window.stride[1]:
+        return ANY
+    return KNOWN.get((problem.r, window.stride[0]), ANY)
+
+
+def runs_of(problem: Any) -> int:
+    """Return the threads that share a row: of 16-bit elements one takes two columns where their cells are neighbours."""
+    two = BYTES[problem.dtype] == 2 and known_window(problem) in ("Window3", "Window5", "Window7")
+    return int(-(-problem.q // 2) if two else problem.q)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How many planes a block has, how they are cut into strips and parts, and how many blocks of a slab run together."""
+
+    problem: Any
+    planes: int
+    strip_rows: int
+    together: int = 1
+
+    @property
+    def slabs(self) -> int:
+        """Blocks side by side that cover the output channels."""
+        return -(-self.problem.k // self.planes)
+
+    @property
+    def strips(self) -> int:
+        """Strips of an image."""
+        return -(-self.problem.p // self.strip_rows)
+
+    @property
+    def items(self) -> int:
+        """Items of a slab."""
+        return int(self.problem.n * self.strips)
+
+    @property
+    def bands(self) -> int:
+        """The most rows of x that a strip's windows hold."""
+        window = window_of(self.problem)
+        return int(min(self.problem.h, (self.strip_rows - 1) * window.stride[0] + (self.problem.r - 1) * window.dilation[0] + 1))
+
+    @property
+    def x_planes(self) -> int:
+        """The most planes of x that a block's channels belong to."""
+        multiplier = multiplier_of(self.problem)
+        return self.planes // multiplier if self.planes % multiplier == 0 else min((self.planes - 1) // multiplier + 2, self.problem.c)
+
+    @property
+    def x_pitch(self) -> int:
+        """Elements of a staged band: whole pieces, wherever in a piece it begins."""
+        piece = PIECE // BYTES[self.problem.dtype]
+        return int(-(-(self.bands * self.problem.w + piece - 1) // piece) * piece)
+
+    @property
+    def y_pitch(self) -> int:
+        """Sums of a strip: whole runs, wherever in a run it begins."""
+        return int(-(-(self.strip_rows * self.problem.q + RUN - 1) // RUN) * RUN)
+
+    @property
+    def shared_bytes(self) -> int:
+        """Bytes of two slots, of the sums, the weights and the terms."""
+        taps = self.problem.r * self.problem.s
+        return 2 * self.x_planes * self.x_pitch * BYTES[self.problem.dtype] + 4 * self.planes * (self.y_pitch + taps + 2)
+
+    @property
+    def parts(self) -> int:
+        """Parts of a strip, until every thread has a column of one; a known window's part reads R - 1 rows for nothing."""
+        least = 1 if known_window(self.problem) == ANY else self.problem.r
+        return max(1, min(-(-THREADS // (self.planes * runs_of(self.problem))), self.strip_rows // least))
+
+    @property
+    def threads(self) -> int:
+        """Threads of a block: whole warps."""
+        return int(min(THREADS, -(-self.planes * runs_of(self.problem) * self.parts // WARP) * WARP))
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of the launch."""
+        return self.together * self.slabs
+
+
+def _most(count: int, fits: Any) -> int:
+    """Return the largest number of 0..count for which `fits`, which holds below any number it holds for."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
+
+
+def first_plan(problem: Any) -> Plan | None:
+    """Return the plan with the longest strips, and then the most planes, that an item has; None where not even one row fits."""
+    for most in (SHARED_BYTES, MOST_SHARED_BYTES):
+        if (rows := _most(problem.p, partial(_fits, problem, most, planes=1))) > 0:
+            rows = -(-problem.p // -(-problem.p // rows))  # strips of equal height
+            wanted = min(problem.k, max(1, ITEM_OUTPUTS // (rows * problem.q)))
+            planes = _most(wanted, partial(_fits, problem, most, rows))
+            return Plan(problem, _whole_channels(problem, planes), rows)
+    return None
+
+
+def _fits(problem: Any, most: int, rows: int, planes: int) -> bool:
+    return Plan(problem, planes, rows).shared_bytes <= most
+
+
+def _whole_channels(problem: Any, most: int) -> int:
+    """Return at most so many planes, in slabs of equal size, with all output channels of a channel where they fit."""
+    multiplier = multiplier_of(problem)
+    planes = -(-problem.k // -(-problem.k // most))
+    return planes - planes % multiplier if planes > multiplier else planes
+
+
+def plan_of(problem: Any, device: Device) -> Plan:
+    """Return the plan for a device: fewer planes, then shorter strips, where multiprocessors would be left without a block."""
+    plan = first_plan(problem)
+    assert plan is not None
+    resident = resident_of(plan, device)
+    wanted = resident * device.multiprocessors
+    if plan.items * plan.slabs < wanted:
+        plan = replace(plan, planes=_whole_channels(problem, max(1, plan.planes * plan.items * plan.slabs // wanted)))
+    if (blocks := plan.items * plan.slabs) < wanted:
+        least = min(plan.strip_rows, 2 * problem.r)  # a shorter strip reads a third of its rows twice
+        strips = plan.strips * -(-wanted // max(1, blocks))
+        plan = replace(plan, strip_rows=max(least, -(-problem.p // strips)))
+    return replace(plan, together=together_of(plan.items, plan.slabs, resident_of(plan, device), device))
+
+
+def resident_of(plan: Plan, device: Device) -> int:
+    """Return how many blocks a multiprocessor holds at once."""
+    by_shared = device.shared_per_multiprocessor // (plan.shared_bytes + 1024)  # a block takes 1 KB more than it asked for
+    by_registers = device.registers_per_multiprocessor // (REGISTERS[known_window(plan.problem)] * plan.threads)
+    return max(1, min(by_shared, by_registers, device.threads_per_multiprocessor // plan.threads, 32))
+
+
+def planes_arguments(problem: Any, strides: Strides, plan: Plan) -> bytes:
+    """Return the bytes of PlanesArguments, pointers zero."""
+    names = ("items", "slabs", "planes", "x_planes", "strips", "strip_rows", "parts", "x_pitch", "y_pitch")
+    fields = {name: getattr(plan, name) for name in names}
+    return bytes(PlanesArguments(conv=normal_arguments(problem, strides), multiplier=multiplier_of(problem), **fields))
+
+
+class ConvDepthwisePlanes:
+    """Description of csrc/include/atrous/kernels/conv_depthwise_planes.cuh."""
+
+    name = "conv_depthwise_planes"
+    operation = "conv2d"
+    header = "atrous/kernels/conv_depthwise_planes.cuh"
+
+    def declines(self, problem: Any, device: Device) -> str | None:
+        """Return why this kernel does not take the convolution, or None."""
+        if reason := depthwise_declines(problem, "NCHW", "conv_depthwise"):
+            return reason
+        if problem.padding_mode != "zeros":
+            return f"the padding mode is {problem.padding_mode!r}, and it takes zeros, which it does not stage"
+        if first_plan(problem) is None:
+            return f"{problem.r} rows of {problem.w} cells, dilated by {problem.dilation[0]}, pass {MOST_SHARED_BYTES} bytes of shared memory"
+        if (most := problem.n * problem.p * problem.k) > GRID_LIMIT:
+            return f"{most} blocks, one a row of a plane, are more than a grid's {GRID_LIMIT}"
+        return None
+
+    def launch(self, problem: Any, strides: Strides | None = None, device: Device | None = None) -> Launch:
+        """Return the launch for operands of these strides (default: contiguous) on a device (default: the simulated one)."""
+        return self._launch(problem, strides, plan_of(problem, device or DEVICES["simulated"]))
+
+    def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
+        """Yield the launches for all devices, and each with a block for every item: all give the same bits."""
+        found = [plan_of(problem, device) for device in DEVICES.values()]
+        found += [replace(plan, together=plan.items) for plan in found]
+        for plan in dict.fromkeys(found):
+            yield self._launch(problem, strides, plan)
+
+    def _launch(self, problem: Any, strides: Strides | None, plan: Plan) -> Launch:
+        return Launch(
+            name=f"{self.name}<{CPP_TYPES[problem.dtype]}, {known_window(problem)}>",
+            header=self.header,
+            grid=(plan.blocks, 1, 1),
+            block=(plan.threads, 1, 1),
+            shared_bytes=-(-plan.shared_bytes // PIECE) * PIECE,
+            parameters=planes_arguments(problem, strides or default_strides(problem), plan),
+            pointers=pointer_names(ConvArguments),
+        )
+
+    def _work(self, problem: Any, plan: Plan, device: Device) -> Work:
+        again = plan.strips * plan.bands / max(1, problem.h)  # rows of x, with those of two strips
+        moved = moved_bytes(problem) + int(x_bytes(problem) * max(0.0, again - 1))
+        turns = turns_of(plan.items, plan.slabs, plan.together, resident_of(plan, device), device)
+        rows = -(-plan.strip_rows // plan.parts) * -(-plan.planes * runs_of(problem) * plan.parts // plan.threads)
+        return Work(moved, problem.flops, turns * (ITEM_SECONDS + rows * ROW_SECONDS))
+
+    def seconds(self, problem: Any, device: Device) -> float:
+        """Return the estimated time."""
+        return self._work(problem, plan_of(problem, device), device).seconds(device, share_of(known_window(problem)))
+
+    def account(self, problem: Any, device: Device) -> str:
+        """Return what the estimate rests on, in words."""
+        plan, window = plan_of(problem, device), known_window(problem)
+        blocks = f"{plan.blocks} blocks of {plan.planes} planes, strips of {plan.strip_rows} rows"
+        bound = self._work(problem, plan, device).bound(device, share_of(window))
+        return f"memory ({device.bandwidth / 1e12:.3g} TB/s) or the ordinary units with {window}, {blocks}, bound by {bound}"
+
+    def instances(self) -> Iterator[str]:
+        """Yield every name that `variants` can give."""
+        for dtype in DTYPES:
+            for window in WINDOWS:
+                yield f"{self.name}<{CPP_TYPES[dtype]}, {window}>"
+
+
+KERNEL = ConvDepthwisePlanes()

@@ -1,0 +1,252 @@
+"""conv_depthwise and conv_depthwise_planes: their edges in every variant, their bits, their views, and what they decline."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+
+import atrous
+from atrous import testing, verify
+from atrous.engines import simulated
+from atrous.kernels import conv_depthwise, conv_depthwise_planes
+from atrous.kernels.base import DEVICES
+from atrous.problem import parse
+from atrous.sampling import random_depthwise
+
+KERNELS = {"": conv_depthwise.KERNEL, "_nchw": conv_depthwise_planes.KERNEL}
+needs_simulator = pytest.mark.skipif(simulated.available() is not None, reason=str(simulated.available()))
+
+#: case, in both layouts -> what it may trip over
+EDGES = {
+    "n1c1h1w1_k1r1s1_g1_f16": "one of everything",
+    "n2c8h9w9_k8r3s3_pad1_g8_f16_bias_relu": "one piece of channels",
+    "n2c72h15w30_k72r3s3_pad1_g72_f16_bias_relu6_scale": "more columns than a strip of threads, slabs",
+    "n1c20h8w7_k20r3s3_pad1_g20_f16": "channels that end within a piece",
+    "n1c3h8w7_k3r3s3_pad1_g3_f32": "and of float32",
+    "n2c16h17w13_k16r3s3_pad1_stride2_g16_bf16": "stride 2, rows that no window holds",
+    "n1c16h18w14_k16r5s5_pad2_stride2_g16_f16_silu": "odd rows in even chunks",
+    "n1c16h16w15_k16r5s5_pad2_g16_f32_bias": "five ages",
+    "n1c24h12w11_k24r7s7_pad3_g24_f16": "seven",
+    "n1c8h9w40_k8r7s7_pad3_g8_f32": "four columns a thread",
+    "n1c8h3w2_k8r7s7_pad6_g8_bf16": "windows larger than x",
+    "n1c8h4w1_k8r3s3_pad9_g8_f16_bias": "windows wholly in padding",
+    "n1c16h12w13_k16r3s3_pad0:2:3:1_g16_f16": "four different pads",
+    "n1c16h12w13_k16r3s3_pad-2:1:-1:-3_g16_f16": "crops",
+    "n1c8h20w21_k8r3s3_pad2_stride5_g8_f16": "rows between windows",
+    "n1c8h20w21_k8r2s4_stride5x3_g8_f32": "in one axis",
+    "n1c8h20w22_k8r3s3_dil2_pad2_g8_f16": "two phases",
+    "n1c8h20w21_k8r3s3_dil3_pad3_stride2_g8_f32": "phases of stride 2",
+    "n1c8h20w21_k8r5s5_dil2_pad4_stride2_g8_bf16": "stride and dilation alike",
+    "n1c8h19w23_k8r3s3_dil4x2_pad4x2_stride6x1_g8_f16": "six outputs in two phases",
+    "n1c8h19w40_k8r3s3_dil9x17_pad9x17_g8_f16": "more phases than outputs a phase",
+    "n1c5h9w9_k10r3s3_pad1_g5_f16_bias": "two filters a channel",
+    "n2c8h9w9_k24r3s3_pad1_g8_f32": "three",
+    "n1c3h9w8_k39r3s2_stride2_g3_bf16": "more than a piece of them",
+    "n2c24h9w7_k24r3s3_pad1_g24_f16_residual_bias_outf32": "a wider output with a residual",
+    "n1c24h9w7_k24r3s3_pad1_g24_f32_outf16_residual_gelu": "a narrower one",
+    "n1c16h9w7_k16r3s3_pad1_g16_bf16_outf64": "and the widest",
+    "n1c40h7w7_k40r9s4_pad4x2_g40_f16": "a window that is not square",
+    "n1c8h40w9_k8r31s5_pad15x2_g8_f16": "rows in a long ring",
+    "n70c16h3w3_k16r3s3_pad1_g16_f16": "many images a block",
+}  # fmt: skip
+
+
+def prover(kernel):
+    return verify.Prover("simulated", kernel=kernel.name)
+
+
+@needs_simulator
+@pytest.mark.parametrize("layout", KERNELS)
+@pytest.mark.parametrize("case", EDGES)
+@pytest.mark.parametrize("seed", [2, 3], ids=["aligned", "beside"])
+def test_edge(case, layout, seed):
+    """Every variant, whole numbers to the bit and random ones within the bound; at aligned addresses and one element beside them."""
+    found, problem = prover(KERNELS[layout]), parse(case + layout)
+    assert KERNELS[layout].declines(problem, DEVICES["simulated"]) is None
+    found.prove(problem, seed, schedules=[("random", 5, "random"), ("greedy", 3, "latest")], random_too=True)
+    assert not found.ledger.failures, found.ledger.failures[0]
+    assert found.ledger.bounded_runs.total() >= 2
+
+
+@needs_simulator
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+@pytest.mark.parametrize("case", ["n1c16h9w12_k16r3s3_pad1_g16_f16", "n1c9h9w12_k9r3s3_dil2_pad2_stride2_g9_f32", "n1c8h9w12_k8r5s3_pad4:2:1:3_g8_f16"])
+def test_padding_that_is_not_zeros(case, mode):
+    found, problem = prover(KERNELS[""]), parse(f"{case}_{mode}")
+    found.prove(problem, 2, schedules=[("random", 5, "random")], random_too=True)
+    assert not found.ledger.failures, found.ledger.failures[0]
+
+
+@needs_simulator
+@pytest.mark.parametrize("first", range(0, 240, 80))
+def test_random_problems(first):
+    ledgers = {kernel.name: prover(kernel) for kernel in KERNELS.values()}
+    for seed in range(first, first + 80):
+        problem = random_depthwise(seed)
+        kernel = KERNELS["" if problem.layout == "NHWC" else "_nchw"]
+        if kernel.declines(problem, DEVICES["simulated"]) is None:
+            ledgers[kernel.name].prove(problem, seed)
+    for found in ledgers.values():
+        assert not found.ledger.failures, found.ledger.failures[0]
+        assert found.ledger.problems >= 8
+
+
+def outputs(kernel, problem, inputs):
+    """Yield the launch and output of every variant."""
+    door = prover(kernel)
+    for candidate in door.candidates(problem, 0):
+        trial = verify.Trial("simulated", problem, 0, kernel.name, candidate.instance, "whole", ("random", 7, "random"))
+        yield candidate.launch, door._outputs(trial, candidate.launch, inputs)["y"]
+
+
+@needs_simulator
+@pytest.mark.parametrize("layout", KERNELS)
+@pytest.mark.parametrize(
+    "case", ["n2c16h12w13_k16r3s3_pad1_g16_f16", "n2c12h12w13_k12r5s5_g12_f32", "n1c8h12w13_k8r3s3_dil2_stride2_g8_bf16", "n1c4h9w9_k8r3s2_g4_f16"]
+)
+def test_special_values_reach_exactly_their_windows(case, layout):
+    """Sums of an output that does not exist, or not yet, never meet one that does."""
+    problem = parse(case + layout)
+    for seed, value in enumerate([np.nan, np.inf, -np.inf]):
+        inputs = testing.exact_inputs(problem, seed)
+        inputs["x"].reshape(-1)[np.random.default_rng(seed).integers(inputs["x"].size)] = value
+        expected = testing.expected_output(problem, inputs)
+        for _, y in outputs(KERNELS[layout], problem, inputs):
+            testing.assert_matches(y, expected, problem)
+
+
+@needs_simulator
+@pytest.mark.parametrize("layout", KERNELS)
+def test_an_infinite_weight_meets_the_zeros_of_padding(layout):
+    """0 times infinity is NaN at the edges of the image, as the reference has it."""
+    problem = parse(f"n1c8h6w7_k8r3s3_pad1_g8_f32{layout}")
+    inputs = testing.exact_inputs(problem, 1)
+    inputs["weight"].reshape(-1)[::5] = np.inf
+    expected = testing.expected_output(problem, inputs)
+    assert np.isnan(expected).any() and not np.isnan(expected).all()
+    for _, y in outputs(KERNELS[layout], problem, inputs):
+        testing.assert_matches(y, expected, problem)
+
+
+@needs_simulator
+@pytest.mark.parametrize("layout", KERNELS)
+@pytest.mark.parametrize(
+    "case", ["c16h30w33_k16r3s3_pad1_g16_f16", "c9h31w14_k9r5s5_pad2_stride2_g9_f32", "c8h40w9_k8r3s3_dil2_pad2_g8_bf16", "c6h24w9_k12r4s3_pad1_g6_f16"]
+)
+def test_bits_depend_on_neither_strips_nor_blocks_nor_batch(case, layout):
+    problem, kernel = parse(f"n5{case}{layout}"), KERNELS[layout]
+    inputs = testing.random_inputs(problem, 3)
+    launches, found = zip(*outputs(kernel, problem, inputs), strict=True)
+    assert len({(launch.grid, launch.parameters) for launch in launches}) >= 2
+    for y in found:
+        np.testing.assert_array_equal(y.view(np.uint8), found[0].view(np.uint8))
+    for image in range(5):
+        for _, y in outputs(kernel, parse(f"n1{case}{layout}"), {**inputs, "x": inputs["x"][image : image + 1].copy()}):
+            np.testing.assert_array_equal(y[0].view(np.uint8), found[0][image].view(np.uint8))
+
+
+@needs_simulator
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_views_and_a_residual_that_is_the_output(layout, stride):
+    """x in parts of a larger array, y in a slice of channels or of rows, and the residual in the memory of y."""
+    random, kernel = np.random.default_rng(3), {"NHWC": "conv_depthwise", "NCHW": "conv_depthwise_planes"}[layout]
+    x = random.integers(-3, 4, (2, 12, 13, 16) if layout == "NHWC" else (2, 16, 12, 13)).astype(np.float16)
+    weight = random.integers(-3, 4, (16, 3, 3, 1) if layout == "NHWC" else (16, 1, 3, 3)).astype(np.float16)
+    words = dict(padding=1, stride=stride, groups=16, layout=layout, engine="simulated")
+    wanted = atrous.conv2d(x, weight, kernel="conv_direct", **words)
+    big = np.full(tuple(2 * size + 3 for size in x.shape), np.nan, np.float16)
+    for offset, step in itertools.product((0, 1), (1, 2)):
+        view = big[tuple(slice(offset, offset + step * size, step) for size in x.shape)]
+        view[...] = x
+        np.testing.assert_array_equal(atrous.conv2d(view, weight, kernel=kernel, **words), wanted)
+    np.testing.assert_array_equal(
+        atrous.conv2d(x[:, ::-1], weight, kernel=kernel, **words), atrous.conv2d(x[:, ::-1].copy(), weight, kernel="conv_direct", **words)
+    )
+    for offset, step in itertools.product((0, 1), (1, 2)):
+        room = np.full(tuple(2 * size + 3 for size in wanted.shape), 5, np.float16)
+        y = room[tuple(slice(offset, offset + step * size, step) for size in wanted.shape)]
+        atrous.conv2d(x, weight, residual=y, out=y, kernel=kernel, **words)
+        np.testing.assert_array_equal(y, wanted + np.float16(5))
+        y[...] = 5
+        assert (room == 5).all(), "a cell beside the output was written"
+
+
+@pytest.mark.parametrize("order", ["KRSC", "RSCK", "CSRK", "SKCR"])
+@needs_simulator
+def test_filters_in_any_order(order):
+    problem = parse(f"n1c24h6w7_k24r3s5_pad2_g24_f16_w{order.lower()}")
+    found = prover(KERNELS[""])
+    found.prove(problem, 2)
+    assert not found.ledger.failures and found.ledger.problems == 1
+
+
+@needs_simulator
+def test_empty_batches_launch_nothing():
+    x, weight = np.zeros((0, 9, 9, 8), np.float16), np.zeros((8, 3, 3, 1), np.float16)
+    assert atrous.conv2d(x, weight, groups=8, engine="simulated").shape == (0, 7, 7, 8)
+    assert atrous.conv2d(np.zeros((2, 9, 9, 8), np.float16), weight[:0], groups=8, engine="simulated").shape == (2, 7, 7, 0)
+
+
+@pytest.mark.parametrize(
+    "case, sentence",
+    [
+        ("n1c8h9w9_k8r3s3_g4_f16", "there are 4 groups of 2 channels, and it takes one channel a group"),
+        ("n1c8h9w9_k8r3s3_g8_i8", "x is int8, and it takes float16, bfloat16, float32"),
+        ("n1c8h9w9_k8r3s3_g8_f64_nchw", "x is float64"),
+        ("n1c8h9w9_k8r3s3_g8_f16_nchw", "the layout is NCHW, which conv_depthwise_planes takes"),
+        ("n1c8h999w999_k8r99s99_g8_f16", "rows for windows of 99x99 with stride (1, 1) and their weights pass 98304 bytes"),
+        ("n60000c8h9w600_k8r1s1_g8_f16", None),
+        ("n60000000c8h9w9000_k8r1s1_g8_f16", "blocks, one a row, are more than a grid's"),
+        ("n1c2h3w2147483000_k2r3s3_pad1:1:900:-900_g2_f16", "pass 2^31 - 1"),
+    ],
+)
+def test_what_the_rows_decline(case, sentence):
+    reason = KERNELS[""].declines(parse(case), DEVICES["sm_80"])
+    assert reason is None if sentence is None else sentence in reason
+
+
+@pytest.mark.parametrize(
+    "case, sentence",
+    [
+        ("n1c8h9w9_k8r3s3_g4_f16_nchw", "there are 4 groups of 2 channels"),
+        ("n1c8h9w9_k8r3s3_g8_f16", "the layout is NHWC, which conv_depthwise takes"),
+        ("n1c8h9w9_k8r3s3_pad1_reflect_g8_f16_nchw", "the padding mode is 'reflect', and it takes zeros"),
+        ("n1c8h9w9000_k8r3s3_g8_f32_nchw", "3 rows of 9000 cells, dilated by 1, pass 98304 bytes"),
+        ("n6000000c80h90w9_k80r3s3_g80_f16_nchw", "blocks, one a row of a plane, are more than a grid's"),
+    ],
+)
+def test_what_the_planes_decline(case, sentence):
+    assert sentence in KERNELS["_nchw"].declines(parse(case), DEVICES["sm_80"])
+
+
+@pytest.mark.parametrize("layout", KERNELS)
+def test_every_launch_fits_every_device(layout):
+    """Shared memory and threads within what a block may have, strips that cover the outputs, on any device and at any batch."""
+    for seed, n in itertools.product(range(150), (1, 40)):
+        problem = dataclasses.replace(random_depthwise(seed), n=n, layout="NCHW" if layout else "NHWC", weight_layout="", padding_mode="zeros")
+        if KERNELS[layout].declines(problem, DEVICES["sm_80"]) is not None:
+            continue
+        for launch in KERNELS[layout].variants(problem):
+            assert launch.shared_bytes <= 99 * 1024 and launch.shared_bytes % 16 == 0
+            assert launch.block[0] % 32 == 0 and 32 <= launch.block[0] <= 256 and launch.grid[0] >= 1
+
+
+def test_phases_cut_an_axis_into_convolutions_without_dilation():
+    """Each output in one phase, and in no two phases a common cell."""
+    for outputs_, stride, dilation in itertools.product((1, 2, 7, 12), (1, 2, 3, 4, 6), (1, 2, 3, 4, 9)):
+        axis = conv_depthwise.Axis.of(outputs_, stride, dilation)
+        cells: dict[int, int] = {}
+        met = []
+        for phase in range(axis.phases):
+            for j, p in enumerate(range(phase, outputs_, axis.apart)):
+                met.append(p)
+                assert j < axis.outputs
+                for tap in range(4):
+                    cell = p * stride + tap * dilation
+                    assert cell == phase * stride + dilation * (j * axis.stride + tap)
+                    assert cells.setdefault(cell, phase) == phase
+        assert sorted(met) == list(range(outputs_))
