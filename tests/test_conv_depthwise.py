@@ -250,3 +250,34 @@ def test_phases_cut_an_axis_into_convolutions_without_dilation():
                     assert cell == phase * stride + dilation * (j * axis.stride + tap)
                     assert cells.setdefault(cell, phase) == phase
         assert sorted(met) == list(range(outputs_))
+
+
+def tiles():
+    """Yield every tile that a few hundred problems get."""
+    shapes = {conv_depthwise.shape_of(problem) for problem in map(random_depthwise, range(300)) if problem.layout == "NHWC"}
+    for shape in sorted(shapes, key=str):
+        yield from conv_depthwise.tiles_of(shape)
+
+
+def test_each_piece_of_a_cell_has_a_place_of_its_own_in_its_row():
+    for tile in tiles():
+        cell, lane = np.meshgrid(np.arange(tile.cells), np.arange(tile.cell_lanes))
+        place = cell // tile.group_cells * tile.group_pieces + cell % tile.group_cells * tile.cell_lanes + lane  # staged_piece()
+        assert np.unique(place).size == place.size and place.max() < tile.row_pieces, tile
+
+
+def test_eight_neighbours_read_eight_groups_of_banks():
+    """16 bytes a thread go through the banks eight threads at a time: of x each its own group, of weights as many as there are lanes."""
+    met = set()
+    for tile in tiles():
+        if tile.shape.multiplier > 1:
+            continue
+        thread = np.arange(tile.lanes * tile.column_lanes)
+        piece = thread // tile.lanes * tile.group_pieces + thread % tile.lanes
+        for first in range(0, thread.size, 8):
+            own = slice(first, first + 8)
+            assert np.unique(piece[own] % 8).size == thread[own].size, tile
+            lanes = np.unique(thread[own] % tile.lanes)
+            assert np.unique(lanes % 8).size == lanes.size, tile
+        met.add(tile.lanes)
+    assert {1, 3, 5, 8} <= met, met

@@ -95,7 +95,7 @@ __device__ __forceinline__ int staged_piece(const DepthwiseArguments& a, int cel
 // Rows of x on their way into the ring, chunk by chunk, ahead of the sums.
 template <class T>
 struct RowLoader {
-  static constexpr int kChannels = DepthwiseTile<T>::kChannels;
+  static constexpr int kChannels = DepthwiseTile<T>::kChannels, kColumns = DepthwiseTile<T>::kColumns;
 
   const DepthwiseArguments& a;
   T* ring;
@@ -121,32 +121,31 @@ struct RowLoader {
     if (walk.steps > 0) {
       T* target = ring + chunk * a.chunk_rows * a.row_pieces * kChannels;
 #pragma unroll 1
-      for (int row = 0; row < a.chunk_rows; ++row) {
-        // The rows of the last chunk that no window of the strip holds are left out.
-        if (walk.step * a.chunk_rows + row < (walk.item.rows - 1) * a.chunk_rows + a.conv.r)
-          load_row(target + row * a.row_pieces * kChannels, walk.step * a.row_stride + row);
-      }
+      for (int row = 0; row < a.chunk_rows; ++row) load_row(target + row * a.row_pieces * kChannels, row);
       walk.advance();
     }
     prims::commit_copies();
     if (++chunk == a.ring_chunks) chunk = 0;
   }
 
-  // row: [row_pieces] pieces; number: of the rows of the item
+  // row: [row_pieces] pieces; number: in the chunk. What no window of the item holds, of the last chunk's rows and of
+  // the last thread's columns, is zero: sums that nobody wants are made of it.
   __device__ __forceinline__ void load_row(T* row, int number) const {
     const ConvArguments& conv = a.conv;
     const DepthwiseItem& item = walk.item;
     const PaddingMode mode = static_cast<PaddingMode>(conv.padding_mode);
     const int first_w = item.first_q * conv.stride_w - conv.pad_left;
-    const int cells = (item.columns - 1) * a.column_stride + conv.s;
-    const int h =
-        source_coordinate(mode, item.first_p * conv.stride_h - conv.pad_top + number * conv.dilation_h, conv.h);
+    const int held = (item.columns - 1) * a.column_stride + conv.s;  // cells
+    const int missing = (kColumns - item.columns % kColumns) % kColumns, cells = held + missing * a.column_stride;
+    const int first_h = item.first_p * conv.stride_h - conv.pad_top, below = walk.step * a.row_stride + number;
+    const bool is_held = walk.step * a.chunk_rows + number < (item.rows - 1) * a.chunk_rows + conv.r;
+    const int h = is_held ? source_coordinate(mode, first_h + below * conv.dilation_h, conv.h) : -1;
     const T* x = static_cast<const T*>(conv.x);  // [N, H, W, C] by x_stride
     const T* source = x + item.image * conv.x_stride[0] + h * conv.x_stride[1];
     int lane = first_lane;
 #pragma unroll 1
     for (int cell = first_cell; cell < cells; cell += cell_step) {
-      const int w = source_coordinate(mode, first_w + cell * conv.dilation_w, conv.w);
+      const int w = cell < held ? source_coordinate(mode, first_w + cell * conv.dilation_w, conv.w) : -1;
       const int channel = first_channel + lane * kChannels;
       const int channels = h >= 0 && w >= 0 ? conv.c - channel : 0;
       T* target = row + staged_piece<T>(a, cell, lane);

@@ -33,15 +33,16 @@ from .parameters import BYTES, CPP_TYPES, ConvArguments, DepthwiseArguments, poi
 WARP = 32
 #: sums of a thread: its columns times the channels of a piece of 16 bytes
 SUMS = 16
-#: window -> threads of a block, and chunks under way, as in depthwise_window.cuh
-MOST_THREADS = {"Window3": 224, "Window3Stride2": 224, "Window5": 128, "Window5Stride2": 128, "Window7": 128, ANY: 224}
+#: window -> threads of a block, registers of a thread that the launch bounds allow, and chunks under way, as in depthwise_window.cuh
+MOST_THREADS = {window: 256 if window == ANY else 128 for window in WINDOWS}
+REGISTERS = {window: 168 if "Window3" in window else 128 if window == ANY else 256 for window in WINDOWS}
 AHEAD = {window: 2 if "Stride2" in window or window == ANY else 3 for window in WINDOWS}
-#: registers of a thread that the launch bounds allow
-REGISTERS = {window: 65536 // 2 // MOST_THREADS[window] // 8 * 8 for window in WINDOWS}
 #: lanes of a slab: 8 neighbours read the weights of at most 8 neighbouring lanes, whatever lane they begin with
 LANES = (1, 2, 3, 4, 5, 6, 7, 8, 16, 24, 32)
-#: what a block of few threads loses, and an idle thread beside a byte moved in vain: guesses
-FEW_THREADS, IDLE_WEIGHT = 0.1, 0.25
+#: what a block of few threads loses, one that takes less of a cell than memory gives at a time, and an idle thread beside a byte
+#: moved in vain: guesses
+FEW_THREADS, NARROW, IDLE_WEIGHT = 0.1, 0.05, 0.25
+WHOLE_RUN = 64  # bytes
 #: a longer strip reads hardly less: of 7 rows of a window 6 are read twice
 MOST_STRIP_ROWS = 256
 #: what a step of one block takes at least: a barrier, a row from shared memory, an output row: a guess
@@ -191,7 +192,8 @@ class Tile:
         shape = self.shape
         useful = -(-shape.k // self.channels) * -(-shape.columns.outputs * self.channels // SUMS)
         idle = self.slabs * self.column_tiles * self.threads / useful - 1
-        return (self.x_factor + self.sector_factor) / 2 + IDLE_WEIGHT * idle + (FEW_THREADS if self.threads < 3 * WARP else 0)
+        losses = FEW_THREADS * (self.threads < 3 * WARP) + NARROW * (self.slabs > 1 and self.lanes * PIECE < WHOLE_RUN)
+        return (self.x_factor + self.sector_factor) / 2 + IDLE_WEIGHT * idle + losses
 
 
 @lru_cache(maxsize=4096)
@@ -259,8 +261,8 @@ def _plan_with(problem: Any, tile: Tile, device: Device) -> Plan:
     resident = resident_of(tile, device)
     wanted = -(-resident * device.multiprocessors // max(1, columns * tile.slabs))
     shortest = 2 * -(-tile.shape.r // rows.stride)  # a shorter strip reads more than half of its rows twice
-    longest = min(rows.outputs, MOST_STRIP_ROWS)
-    strip_rows = max(min(-(-rows.outputs // wanted), longest), min(longest, shortest))
+    strips = max(-(-rows.outputs // MOST_STRIP_ROWS), min(wanted, rows.outputs // shortest), 1)
+    strip_rows = -(-rows.outputs // strips)
     items = columns * -(-rows.outputs // strip_rows)
     return Plan(tile, strip_rows, items, together_of(items, tile.slabs, resident, device))
 

@@ -163,9 +163,9 @@ def plan_of(problem: Any, device: Device) -> Plan:
     if plan.items * plan.slabs < wanted:
         plan = replace(plan, planes=_whole_channels(problem, max(1, plan.planes * plan.items * plan.slabs // wanted)))
     if (blocks := plan.items * plan.slabs) < wanted:
-        least = min(plan.strip_rows, 2 * problem.r)  # a shorter strip reads a third of its rows twice
-        strips = plan.strips * -(-wanted // max(1, blocks))
-        plan = replace(plan, strip_rows=max(least, -(-problem.p // strips)))
+        # a strip of fewer than 2 * R rows reads a third of them twice
+        strips = max(plan.strips, min(plan.strips * -(-wanted // max(1, blocks)), problem.p // (2 * problem.r)))
+        plan = replace(plan, strip_rows=-(-problem.p // strips))
     return replace(plan, together=together_of(plan.items, plan.slabs, resident_of(plan, device), device))
 
 

@@ -289,7 +289,8 @@ struct DepthwiseOutput {
 };
 
 template <class T, class Window>
-__global__ void __launch_bounds__(Window::kThreads, 2) conv_depthwise(const __grid_constant__ DepthwiseArguments a) {
+__global__ void __launch_bounds__(Window::kThreads, Window::kBlocks)
+    conv_depthwise(const __grid_constant__ DepthwiseArguments a) {
   constexpr int kChannels = DepthwiseTile<T>::kChannels;
   const DepthwiseShared<T> shared(a);
   const int slab = blockIdx.x % a.slabs, first_k = slab * a.lanes * kChannels;

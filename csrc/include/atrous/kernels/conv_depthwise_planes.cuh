@@ -188,12 +188,20 @@ struct PlanesOutput {
   // first: of the run's outputs, below 0 where it begins with what precedes them
   __device__ __forceinline__ void write_run(const PlaneRuns& of, int run, int first, int length) const {
     const ConvArguments& conv = a.conv;
-    const Vec<float32, kPlaneRun> sums = load_vec<kPlaneRun>(shared.sum + run * of.pitch + of.phase(run) + first);
-    float32 value[kPlaneRun];
-#pragma unroll
-    for (int i = 0; i < kPlaneRun; ++i) value[i] = sums.value[i];
+    const float32* sums = shared.sum + run * of.pitch + of.phase(run) + first;
     const int begin = max(-first, 0), end = min(length - first, kPlaneRun);
     const bool full = begin == 0 && end == kPlaneRun;
+    float32 value[kPlaneRun] = {};
+    if (full) {
+      const Vec<float32, kPlaneRun> piece = load_vec<kPlaneRun>(sums);
+#pragma unroll
+      for (int i = 0; i < kPlaneRun; ++i) value[i] = piece.value[i];
+    } else {
+#pragma unroll
+      for (int i = 0; i < kPlaneRun; ++i) {
+        if (i >= begin && i < end) value[i] = sums[i];
+      }
+    }
     const int64 offset = of.offset + run * of.step + first;
     const Neighbours residual = {offset, 1, begin, end, full && residual_aligned};
     finish_values(conv, value, RunTerms{a, shared, of, run, first + begin, first, residual, block.planes});
