@@ -259,7 +259,8 @@ def _plan_with(problem: Any, tile: Tile, device: Device) -> Plan:
     rows = tile.shape.rows
     columns = problem.n * rows.phases * tile.shape.columns.phases * tile.column_tiles
     resident = resident_of(tile, device)
-    wanted = -(-resident * device.multiprocessors // max(1, columns * tile.slabs))
+    blocks = max(1, columns * tile.slabs)
+    wanted = -(-resident * device.multiprocessors // blocks) if blocks < device.multiprocessors else 1
     shortest = 2 * -(-tile.shape.r // rows.stride)  # a shorter strip reads more than half of its rows twice
     strips = max(-(-rows.outputs // MOST_STRIP_ROWS), min(wanted, rows.outputs // shortest), 1)
     strip_rows = -(-rows.outputs // strips)

@@ -160,9 +160,9 @@ def plan_of(problem: Any, device: Device) -> Plan:
     assert plan is not None
     resident = resident_of(plan, device)
     wanted = resident * device.multiprocessors
-    if plan.items * plan.slabs < wanted:
+    if plan.items * plan.slabs < device.multiprocessors:
         plan = replace(plan, planes=_whole_channels(problem, max(1, plan.planes * plan.items * plan.slabs // wanted)))
-    if (blocks := plan.items * plan.slabs) < wanted:
+    if (blocks := plan.items * plan.slabs) < device.multiprocessors:
         # a strip of fewer than 2 * R rows reads a third of them twice
         strips = max(plan.strips, min(plan.strips * -(-wanted // max(1, blocks)), problem.p // (2 * problem.r)))
         plan = replace(plan, strip_rows=-(-problem.p // strips))

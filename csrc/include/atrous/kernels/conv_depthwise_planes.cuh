@@ -15,8 +15,8 @@
 // Shared    Two slots for the band of x that an item's windows hold, one under way: a run of memory in pieces of 16
 //           bytes, as far into the first as in memory; a run a plane, or one for all where bands are whole planes.
 //           Padding is not staged. The sums of an item as float32; weights and terms of the block. Lanes read and write
-//           neighbouring words, or halves of words, of a row without a bank conflict where stride_w is 1; those of rows
-//           shorter than a warp lie in other rows or planes too, as far apart as in memory, which may meet in a bank.
+//           neighbouring words, or halves of words, of a row without a bank conflict where stride_w is 1; where a warp
+//           goes on in another row or plane, which lies as far away as in memory, two lanes may meet in a bank.
 // Requires  C groups; floats of 16 or 32 bits; padding with zeros; H and W with their padding below 2^31; the band of
 //           one output row of one plane in a slot; fewer than 2^31 items and blocks.
 // Cost      2 * N*P*Q * K * R*S operations. Bytes: weight once a block; y once; x once, and again the rows that two
