@@ -80,10 +80,13 @@ struct BandLoader {
     planes = min(a.planes, conv.k - first_k);
     first_c = first_k / a.multiplier;
     x_planes = (first_k + planes - 1) / a.multiplier - first_c + 1;
-    // The piece with a run's first element may begin before it: with what comes before it in x, whose strides are not
-    // negative.
-    whole = is_aligned(conv.x, 16) && conv.x_stride[2] == 1 && conv.x_stride[1] == conv.w && conv.x_stride[0] >= 0 &&
-            conv.x_stride[3] >= 0;
+    // The piece with a run's first element may begin before it, and what it begins with must be of x, since another
+    // block may write what is not: rows of the same plane, or planes and images that follow each other without a gap.
+    const int64 plane = static_cast<int64>(conv.h) * conv.w, image = conv.c * plane;
+    const bool planes_follow = conv.x_stride[3] == plane, images_follow = planes_follow && conv.x_stride[0] == image;
+    whole = is_aligned(conv.x, 16) && conv.x_stride[2] == 1 && conv.x_stride[1] == conv.w &&
+            (planes_follow || conv.x_stride[3] % kPiece == 0) &&
+            (images_follow || conv.x_stride[0] % kPiece == 0 || conv.n == 1);
   }
 
   __device__ __forceinline__ PlaneRuns runs(const PlaneItem& item) const {

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -20,7 +21,6 @@ from .depthwise import (
     depthwise_declines,
     multiplier_of,
     normal_arguments,
-    share_of,
     together_of,
     turns_of,
     window_of,
@@ -32,6 +32,12 @@ from .parameters import BYTES, CPP_TYPES, ConvArguments, PlanesArguments, pointe
 THREADS, WARP = 256, 32
 #: window -> registers of a thread, as ptxas counts them at most
 REGISTERS = {"Window3": 80, "Window3Stride2": 80, "Window5": 104, "Window5Stride2": 104, "Window7": 128, ANY: 64}
+#: window -> the share of the FMA rate that its sums reach, of 16-bit and of 32-bit elements: of all instructions of a row and of its
+#: outputs' way to y, counted by hand, those that multiply. No device has confirmed it
+SHARES = {
+    "Window3": (0.18, 0.16), "Window3Stride2": (0.13, 0.13), "Window5": (0.35, 0.30), "Window5Stride2": (0.24, 0.24), "Window7": (0.48, 0.43),
+    ANY: (0.12, 0.12),
+}  # fmt: skip
 RUN = 4  # outputs that a thread finishes at a time
 #: outputs of an item: 16 for each thread, so that what a block does between two barriers hides what it waits there for
 ITEM_OUTPUTS = 16 * THREADS
@@ -45,6 +51,11 @@ def known_window(problem: Any) -> str:
     if problem.r != problem.s or window.dilation != (1, 1) or window.stride[0] != window.stride[1]:
         return ANY
     return KNOWN.get((problem.r, window.stride[0]), ANY)
+
+
+def share_of(problem: Any) -> float:
+    """Return the share of the FMA rate that the sums reach."""
+    return SHARES[known_window(problem)][BYTES[problem.dtype] == 4]
 
 
 def runs_of(problem: Any) -> int:
@@ -87,7 +98,9 @@ class Plan:
     def x_planes(self) -> int:
         """The most planes of x that a block's channels belong to."""
         multiplier = multiplier_of(self.problem)
-        return self.planes // multiplier if self.planes % multiplier == 0 else min((self.planes - 1) // multiplier + 2, self.problem.c)
+        if self.planes % multiplier == 0:
+            return self.planes // multiplier
+        return 1 if multiplier % self.planes == 0 else min((self.planes - 1) // multiplier + 2, int(self.problem.c))
 
     @property
     def x_pitch(self) -> int:
@@ -137,9 +150,7 @@ def first_plan(problem: Any) -> Plan | None:
     for most in (SHARED_BYTES, MOST_SHARED_BYTES):
         if (rows := _most(problem.p, partial(_fits, problem, most, planes=1))) > 0:
             rows = -(-problem.p // -(-problem.p // rows))  # strips of equal height
-            wanted = min(problem.k, max(1, ITEM_OUTPUTS // (rows * problem.q)))
-            planes = _most(wanted, partial(_fits, problem, most, rows))
-            return Plan(problem, _whole_channels(problem, planes), rows)
+            return Plan(problem, _planes_of(problem, max(1, ITEM_OUTPUTS // (rows * problem.q)), partial(_fits, problem, most, rows)), rows)
     return None
 
 
@@ -147,11 +158,14 @@ def _fits(problem: Any, most: int, rows: int, planes: int) -> bool:
     return Plan(problem, planes, rows).shared_bytes <= most
 
 
-def _whole_channels(problem: Any, most: int) -> int:
-    """Return at most so many planes, in slabs of equal size, with all output channels of a channel where they fit."""
+def _planes_of(problem: Any, most: int, fits: Callable[[int], bool]) -> int:
+    """Return at most so many planes that fit, in slabs of equal size: those of whole channels where they fit, else those that read a channel least often."""
     multiplier = multiplier_of(problem)
-    planes = -(-problem.k // -(-problem.k // most))
-    return planes - planes % multiplier if planes > multiplier else planes
+    if (channels := _most(min(problem.c, most // multiplier), lambda count: fits(count * multiplier))) > 0:
+        return int(-(-problem.c // -(-problem.c // channels)) * multiplier)
+    # slabs that meet a channel, on average: one more for each that straddles two
+    reads = {planes: (multiplier + planes - math.gcd(multiplier, planes)) / planes for planes in range(1, min(most, multiplier - 1) + 1)}
+    return min((planes for planes in reads if fits(planes)), key=lambda planes: (reads[planes], planes), default=1)
 
 
 def plan_of(problem: Any, device: Device) -> Plan:
@@ -161,7 +175,8 @@ def plan_of(problem: Any, device: Device) -> Plan:
     resident = resident_of(plan, device)
     wanted = resident * device.multiprocessors
     if plan.items * plan.slabs < device.multiprocessors:
-        plan = replace(plan, planes=_whole_channels(problem, max(1, plan.planes * plan.items * plan.slabs // wanted)))
+        fewer = max(1, plan.planes * plan.items * plan.slabs // wanted)
+        plan = replace(plan, planes=_planes_of(problem, fewer, partial(_fits, problem, plan.shared_bytes, plan.strip_rows)))
     if (blocks := plan.items * plan.slabs) < device.multiprocessors:
         # a strip of fewer than 2 * R rows reads a third of them twice
         strips = max(plan.strips, min(plan.strips * -(-wanted // max(1, blocks)), problem.p // (2 * problem.r)))
@@ -233,13 +248,13 @@ class ConvDepthwisePlanes:
 
     def seconds(self, problem: Any, device: Device) -> float:
         """Return the estimated time."""
-        return self._work(problem, plan_of(problem, device), device).seconds(device, share_of(known_window(problem)))
+        return self._work(problem, plan_of(problem, device), device).seconds(device, share_of(problem))
 
     def account(self, problem: Any, device: Device) -> str:
         """Return what the estimate rests on, in words."""
         plan, window = plan_of(problem, device), known_window(problem)
         blocks = f"{plan.blocks} blocks of {plan.planes} planes, strips of {plan.strip_rows} rows"
-        bound = self._work(problem, plan, device).bound(device, share_of(window))
+        bound = self._work(problem, plan, device).bound(device, share_of(problem))
         return f"memory ({device.bandwidth / 1e12:.3g} TB/s) or the ordinary units with {window}, {blocks}, bound by {bound}"
 
     def instances(self) -> Iterator[str]:

@@ -17,8 +17,10 @@
 //           Padding is not staged. The sums of an item as float32; weights and terms of the block. Lanes read and write
 //           neighbouring words, or halves of words, of a row without a bank conflict where stride_w is 1; where a warp
 //           goes on in another row or plane, which lies as far away as in memory, two lanes may meet in a bank.
-// Requires  C groups; floats of 16 or 32 bits; padding with zeros; H and W with their padding below 2^31; the band of
-//           one output row of one plane in a slot; fewer than 2^31 items and blocks.
+// Requires  NCHW, by what its strides are written for; one channel a group; floats of 16 or 32 bits; padding with
+// zeros;
+//           K below 2^31 - 2^16; H and W with their padding below 2^31; two slots, each with the band of one output row
+//           of one plane, its sums and its weights in 96 KB of shared memory; fewer than 2^31 items and blocks.
 // Cost      2 * N*P*Q * K * R*S operations. Bytes: weight once a block; y once; x once, and again the rows that two
 //           strips share.
 #pragma once
@@ -76,8 +78,9 @@ struct ColumnSums {
       }
 #pragma unroll
       for (int next = 0; next < kStride; ++next) {
-        const unsigned cells = columns.has_row(h) ? inside : 0u;
-        const int at = (h - columns.item.first_h) * conv.w + columns.first_w;
+        const bool has_row = columns.has_row(h);
+        const unsigned cells = has_row ? inside : 0u;
+        const int at = has_row ? (h - columns.item.first_h) * conv.w + columns.first_w : 0;
         float32 x[kCells];
 #pragma unroll
         for (int i = 0; i < kCells; ++i) x[i] = (cells >> i & 1) != 0 ? to_accumulator(columns.x[at + i]) : 0.0f;
@@ -124,7 +127,7 @@ struct ColumnSums<T, AnyWindow> {
       for (int r = 0; r < conv.r; ++r) {
         const int h = first_h + r * conv.dilation_h;
         const bool has_row = columns.has_row(h);
-        const int at = (h - columns.item.first_h) * conv.w;
+        const int at = has_row ? (h - columns.item.first_h) * conv.w : 0;
 #pragma unroll 4
         for (int s = 0; s < conv.s; ++s) {
           const int w = columns.first_w + s * conv.dilation_w;
