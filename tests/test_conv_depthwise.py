@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,6 +53,9 @@ EDGES = {
     "n1c40h7w7_k40r9s4_pad4x2_g40_f16": "a window that is not square",
     "n1c8h40w9_k8r31s5_pad15x2_g8_f16": "rows in a long ring",
     "n70c16h3w3_k16r3s3_pad1_g16_f16": "many images a block",
+    "n1c8h4w40_k8r3s3_pad100000000x1_dil100000000x1_g8_f32": "rows so far away that their offset passes 32 bits",
+    "n1c8h5w63_k8r3s3_stride1x31_dil1x7_g8_f16": "a stride between outputs of no phase",
+    "n2c2h5w115_k32r5s4_stride1x9_g2_f32": "more filters a channel than a block has planes",
 }  # fmt: skip
 
 
@@ -120,11 +125,13 @@ def test_special_values_reach_exactly_their_windows(case, layout):
 
 @needs_simulator
 @pytest.mark.parametrize("layout", KERNELS)
-def test_an_infinite_weight_meets_the_zeros_of_padding(layout):
+@pytest.mark.parametrize("form", ["r3s3_pad1", "r3s3_pad1_stride2", "r5s5_pad2", "r5s5_pad2_stride2", "r7s7_pad3", "r4s3_pad2", "r3s3_pad2_dil2"])
+@pytest.mark.parametrize("dtype", ["f16", "bf16", "f32"])
+def test_an_infinite_weight_meets_the_zeros_of_padding(layout, form, dtype):
     """0 times infinity is NaN at the edges of the image, as the reference has it."""
-    problem = parse(f"n1c8h6w7_k8r3s3_pad1_g8_f32{layout}")
+    problem = parse(f"n1c16h10w9_k16{form}_g16_{dtype}{layout}")
     inputs = testing.exact_inputs(problem, 1)
-    inputs["weight"].reshape(-1)[::5] = np.inf
+    inputs["weight"].reshape(-1)[::149] = np.inf
     expected = testing.expected_output(problem, inputs)
     assert np.isnan(expected).any() and not np.isnan(expected).all()
     for _, y in outputs(KERNELS[layout], problem, inputs):
@@ -175,6 +182,36 @@ def test_views_and_a_residual_that_is_the_output(layout, stride):
         assert (room == 5).all(), "a cell beside the output was written"
 
 
+@needs_simulator
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("gap", [1, 2, 3])
+def test_whole_rows_with_gaps_between_images_or_planes(gap, dtype):
+    """Rows of x are neighbours, but a piece of 16 bytes that one begins in is not all of x: what lies in the gaps is NaN, and reaches no output."""
+    random, words = np.random.default_rng(gap), dict(padding=1, groups=6, layout="NCHW", engine="simulated")
+    weight = random.integers(-3, 4, (6, 1, 3, 3)).astype(dtype)
+    rooms = [np.full(shape, np.nan, dtype) for shape in ((2, 6 + gap, 7, 7), (2, 6, 7 + gap, 7), (2, 6, 7, 7 + gap))]
+    for view in (rooms[0][:, :6], rooms[1][:, :, :7], rooms[2][..., gap:]):
+        view[...] = random.integers(-3, 4, view.shape)
+        wanted = atrous.conv2d(view.copy(), weight, kernel="conv_direct", **words)
+        np.testing.assert_array_equal(atrous.conv2d(view, weight, kernel="conv_depthwise_planes", **words), wanted)
+
+
+@needs_simulator
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_a_residual_of_other_strides_than_y(layout):
+    random, kernel = np.random.default_rng(3), {"NHWC": "conv_depthwise", "NCHW": "conv_depthwise_planes"}[layout]
+    shape, filters = ((2, 9, 11, 16), (16, 3, 3, 1)) if layout == "NHWC" else ((2, 16, 9, 11), (16, 1, 3, 3))
+    x, weight, residual = (random.integers(-3, 4, size).astype(np.float16) for size in (shape, filters, shape))
+    words = dict(padding=1, groups=16, layout=layout, engine="simulated")
+    wanted = atrous.conv2d(x, weight, kernel="conv_direct", **words) + residual
+    room = np.full(tuple(size + 2 for size in shape), np.nan, np.float16)
+    for view in (room[tuple(slice(1, 1 + size) for size in shape)], room[tuple(slice(size) for size in shape)]):
+        view[...] = residual
+        np.testing.assert_array_equal(atrous.conv2d(x, weight, residual=view, kernel=kernel, **words), wanted)
+    y = np.full(room.shape, np.nan, np.float16)[tuple(slice(size) for size in shape)]
+    np.testing.assert_array_equal(atrous.conv2d(x, weight, residual=residual, out=y, kernel=kernel, **words), wanted)
+
+
 @pytest.mark.parametrize("order", ["KRSC", "RSCK", "CSRK", "SKCR"])
 @needs_simulator
 def test_filters_in_any_order(order):
@@ -202,6 +239,7 @@ def test_empty_batches_launch_nothing():
         ("n60000c8h9w600_k8r1s1_g8_f16", None),
         ("n60000000c8h9w9000_k8r1s1_g8_f16", "blocks, one a row, are more than a grid's"),
         ("n1c2h3w2147483000_k2r3s3_pad1:1:900:-900_g2_f16", "pass 2^31 - 1"),
+        ("n1c8h5w2118_k8r3s3_stride1x701_dil1x7_g8_f16", None),  # a stride between outputs of no phase
     ],
 )
 def test_what_the_rows_decline(case, sentence):
@@ -217,22 +255,47 @@ def test_what_the_rows_decline(case, sentence):
         ("n1c8h9w9_k8r3s3_pad1_reflect_g8_f16_nchw", "the padding mode is 'reflect', and it takes zeros"),
         ("n1c8h9w9000_k8r3s3_g8_f32_nchw", "3 rows of 9000 cells, dilated by 1, pass 98304 bytes"),
         ("n6000000c80h90w9_k80r3s3_g80_f16_nchw", "blocks, one a row of a plane, are more than a grid's"),
+        ("n1c2h3w2500_k4r3s3_pad1_g2_f32_nchw", None),  # the band of one channel fits, those of two do not
     ],
 )
 def test_what_the_planes_decline(case, sentence):
-    assert sentence in KERNELS["_nchw"].declines(parse(case), DEVICES["sm_80"])
+    reason = KERNELS["_nchw"].declines(parse(case), DEVICES["sm_80"])
+    assert reason is None if sentence is None else sentence in reason
+
+
+#: several filters a channel, with few outputs or bands that fill a slot: fewer planes than filters may belong to more channels
+MANY_FILTERS = (
+    "n1c2h5w1150_k32r5s40_stride1x9_g2_f32", "n1c3h7w700_k39r5s9_pad2_stride1x5_g3_f32", "n1c5h9w1500_k60r3s3_stride1x7_g5_f16", "n1c2h9w40_k96r3s3_g2_f32"
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("layout", KERNELS)
 def test_every_launch_fits_every_device(layout):
     """Shared memory and threads within what a block may have, strips that cover the outputs, on any device and at any batch."""
-    for seed, n in itertools.product(range(150), (1, 40)):
-        problem = dataclasses.replace(random_depthwise(seed), n=n, layout="NCHW" if layout else "NHWC", weight_layout="", padding_mode="zeros")
+    problems = [dataclasses.replace(random_depthwise(seed), n=n) for seed, n in itertools.product(range(150), (1, 40))]
+    problems += [dataclasses.replace(parse(case), n=n) for case, n in itertools.product(MANY_FILTERS, (1, 2, 30, 500))]
+    for problem in problems:
+        problem = dataclasses.replace(problem, layout="NCHW" if layout else "NHWC", weight_layout="", padding_mode="zeros")
         if KERNELS[layout].declines(problem, DEVICES["sm_80"]) is not None:
             continue
         for launch in KERNELS[layout].variants(problem):
             assert launch.shared_bytes <= 99 * 1024 and launch.shared_bytes % 16 == 0
             assert launch.block[0] % 32 == 0 and 32 <= launch.block[0] <= 256 and launch.grid[0] >= 1
+
+
+def test_windows_are_those_of_the_kernels_text():
+    """Threads, registers and chunks under way, as depthwise_window.cuh has them."""
+    text = (Path(__file__).resolve().parents[1] / "csrc/include/atrous/depthwise_window.cuh").read_text()
+    known = re.search(r"kThreads = (\d+), kBlocks = kOfOne;", text)
+    ahead = re.search(r"kAhead = kStride == 1 \? (\d) : (\d);", text)
+    any_window = re.search(r"kThreads = (\d+), kBlocks = (\d), kAhead = (\d);", text)
+    found = {name: tuple(map(int, numbers)) for name, *numbers in re.findall(r"using (\w+) = SquareWindow<(\d), (\d), (\d)>;", text)}
+    assert known and ahead and any_window and {(size, stride): name for name, (size, stride, _) in found.items()} == conv_depthwise.KNOWN
+    numbers = {name: (int(known[1]), blocks, int(ahead[stride])) for name, (_, stride, blocks) in found.items()}
+    numbers["AnyWindow"] = tuple(map(int, any_window.groups()))
+    for name, (threads, blocks, under_way) in numbers.items():
+        assert conv_depthwise.MOST_THREADS[name] == threads and conv_depthwise.AHEAD[name] == under_way
+        assert conv_depthwise.REGISTERS[name] == min(256, 65536 // (blocks * threads) // 8 * 8)
 
 
 def test_phases_cut_an_axis_into_convolutions_without_dilation():
@@ -266,18 +329,20 @@ def test_each_piece_of_a_cell_has_a_place_of_its_own_in_its_row():
         assert np.unique(place).size == place.size and place.max() < tile.row_pieces, tile
 
 
-def test_eight_neighbours_read_eight_groups_of_banks():
-    """16 bytes a thread go through the banks eight threads at a time: of x each its own group, of weights as many as there are lanes."""
+def test_neighbours_read_128_bytes_of_different_banks():
+    """Threads go through the banks 128 bytes at a time: of x each to its own, of weights to as many as there are pieces."""
     met = set()
     for tile in tiles():
         if tile.shape.multiplier > 1:
             continue
-        thread = np.arange(tile.lanes * tile.column_lanes)
-        piece = thread // tile.lanes * tile.group_pieces + thread % tile.lanes
+        sharing = tile.lanes * tile.shares  # threads that share a cell
+        thread = np.arange(sharing * tile.column_lanes)
+        part = thread // sharing * tile.group_pieces * tile.shares + thread % sharing  # of 4 channels
+        for first in range(0, thread.size, 8 * tile.shares):
+            own = part[first : first + 8 * tile.shares]
+            assert np.unique(own % (8 * tile.shares)).size == own.size, tile
         for first in range(0, thread.size, 8):
-            own = slice(first, first + 8)
-            assert np.unique(piece[own] % 8).size == thread[own].size, tile
-            lanes = np.unique(thread[own] % tile.lanes)
-            assert np.unique(lanes % 8).size == lanes.size, tile
+            read = np.unique(thread[first : first + 8] % sharing)
+            assert np.unique(read % 8).size == read.size, tile
         met.add(tile.lanes)
-    assert {1, 3, 5, 8} <= met, met
+    assert {1, 3, 4, 8, 12} <= met, met

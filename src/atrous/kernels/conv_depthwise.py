@@ -21,7 +21,6 @@ from .depthwise import (
     depthwise_declines,
     multiplier_of,
     normal_arguments,
-    share_of,
     together_of,
     turns_of,
     window_of,
@@ -31,18 +30,26 @@ from .gemm_cost import moved_bytes
 from .parameters import BYTES, CPP_TYPES, ConvArguments, DepthwiseArguments, pointer_names
 
 WARP = 32
-#: sums of a thread: its columns times the channels of a piece of 16 bytes
-SUMS = 16
+#: output columns of a thread, and its channels
+COLUMNS, CHANNELS = 4, 4
 #: window -> threads of a block, registers of a thread that the launch bounds allow, and chunks under way, as in depthwise_window.cuh
 MOST_THREADS = {window: 256 if window == ANY else 128 for window in WINDOWS}
-REGISTERS = {window: 168 if "Window3" in window else 128 if window == ANY else 256 for window in WINDOWS}
+REGISTERS = {window: 168 if "Window5" in window else 256 if window == "Window7" else 128 for window in WINDOWS}
 AHEAD = {window: 2 if "Stride2" in window or window == ANY else 3 for window in WINDOWS}
-#: lanes of a slab: 8 neighbours read the weights of at most 8 neighbouring lanes, whatever lane they begin with
-LANES = (1, 2, 3, 4, 5, 6, 7, 8, 16, 24, 32)
+#: threads that share a cell: 8 neighbours read weights that follow each other, or those of at most 8, whatever thread they begin with
+CELL_THREADS = (1, 2, 3, 4, 5, 6, 7, 8, 16, 24, 32, 48, 64)
+MOST_LANES = 32
 #: what a block of few threads loses, one that takes less of a cell than memory gives at a time, and an idle thread beside a byte
 #: moved in vain: guesses
 FEW_THREADS, NARROW, IDLE_WEIGHT = 0.1, 0.05, 0.25
 WHOLE_RUN = 64  # bytes
+#: window -> of all instructions of a step, counted by hand, the share of those that multiply, of 16-bit and of 32-bit elements; of AnyWindow,
+#: and with a multiplier, what shared memory leaves of LANES_A_CLOCK products. No device has confirmed it
+SHARES = {
+    "Window3": (0.36, 0.35), "Window3Stride2": (0.28, 0.25), "Window5": (0.56, 0.56), "Window5Stride2": (0.49, 0.45), "Window7": (0.67, 0.67),
+    ANY: (0.33, 0.20),
+}  # fmt: skip
+MULTIPLIER_SHARE = 0.17
 #: a longer strip reads hardly less: of 7 rows of a window 6 are read twice
 MOST_STRIP_ROWS = 256
 #: what a step of one block takes at least: a barrier, a row from shared memory, an output row: a guess
@@ -55,7 +62,7 @@ class Axis:
 
     phases: int  # that have outputs
     apart: int  # between neighbours of a phase
-    stride: int
+    stride: int  # 1 where a phase has one output
     outputs: int  # of the largest phase
 
     @classmethod
@@ -63,7 +70,8 @@ class Axis:
         """Return the phases of an axis."""
         common = math.gcd(stride, dilation)
         apart = dilation // common
-        return cls(min(apart, outputs), apart, stride // common, -(-outputs // apart))
+        most = -(-outputs // apart)
+        return cls(min(apart, outputs), apart, stride // common if most > 1 else 1, most)
 
 
 @dataclass(frozen=True)
@@ -104,6 +112,11 @@ class Tile:
         return PIECE // self.shape.size
 
     @property
+    def shares(self) -> int:
+        """Threads that share a piece."""
+        return self.channels // CHANNELS
+
+    @property
     def slabs(self) -> int:
         """Slabs that cover the output channels."""
         return -(-self.shape.k // (self.lanes * self.channels))
@@ -111,7 +124,7 @@ class Tile:
     @property
     def columns(self) -> int:
         """Output columns."""
-        return self.column_lanes * SUMS // self.channels
+        return self.column_lanes * COLUMNS
 
     @property
     def column_tiles(self) -> int:
@@ -121,7 +134,7 @@ class Tile:
     @property
     def threads(self) -> int:
         """Threads of a block: whole warps."""
-        return -(-self.lanes * self.column_lanes // WARP) * WARP
+        return -(-self.lanes * self.shares * self.column_lanes // WARP) * WARP
 
     @property
     def cell_lanes(self) -> int:
@@ -141,11 +154,11 @@ class Tile:
     @property
     def group_cells(self) -> int:
         """Cells from thread to thread."""
-        return SUMS // self.channels * self.shape.columns.stride
+        return COLUMNS * self.shape.columns.stride
 
     @property
     def group_pieces(self) -> int:
-        """Pieces from thread to thread: `lanes` modulo 8, so that a thread's piece is its own number modulo 8."""
+        """Pieces from thread to thread: `lanes` modulo 8, so that a thread's bytes are its own number modulo those of all banks."""
         own = self.group_cells * self.cell_lanes
         return own + (self.lanes - own) % 8
 
@@ -190,7 +203,7 @@ class Tile:
     def cost(self) -> float:
         """Bytes moved in vain, idle threads, and few of them."""
         shape = self.shape
-        useful = -(-shape.k // self.channels) * -(-shape.columns.outputs * self.channels // SUMS)
+        useful = -(-shape.k // CHANNELS) * shape.columns.outputs / COLUMNS
         idle = self.slabs * self.column_tiles * self.threads / useful - 1
         losses = FEW_THREADS * (self.threads < 3 * WARP) + NARROW * (self.slabs > 1 and self.lanes * PIECE < WHOLE_RUN)
         return (self.x_factor + self.sector_factor) / 2 + IDLE_WEIGHT * idle + losses
@@ -199,13 +212,14 @@ class Tile:
 @lru_cache(maxsize=4096)
 def tile_of(shape: Shape, threads: int) -> Tile | None:
     """Return the tile of the least cost of at most so many threads whose shared memory two blocks have, else one has; or None."""
-    pieces, units = -(-shape.k // (PIECE // shape.size)), -(-shape.columns.outputs // (SUMS * shape.size // PIECE))
+    shares = PIECE // shape.size // CHANNELS
+    pieces, units = -(-shape.k // (PIECE // shape.size)), -(-shape.columns.outputs // COLUMNS)
+    possible = [cell // shares for cell in CELL_THREADS if cell % shares == 0 and cell <= min(threads, MOST_LANES * shares)]
+    enough = next((lanes for lanes in possible if lanes >= pieces), possible[-1])
     for most in (SHARED_BYTES, MOST_SHARED_BYTES):
         found = []
-        for lanes in LANES:
-            if lanes > min(pieces, threads):
-                break
-            widest = min(units, threads // lanes)
+        for lanes in (lanes for lanes in possible if lanes <= enough):
+            widest = min(units, threads // (lanes * shares))
             while widest > 1 and Tile(shape, lanes, widest).shared_bytes > most:
                 widest -= 1
             tile = Tile(shape, lanes, -(-units // -(-units // widest)))  # tiles of equal width
@@ -241,6 +255,11 @@ def resident_of(tile: Tile, device: Device) -> int:
     by_shared = device.shared_per_multiprocessor // (tile.shared_bytes + 1024)  # a block takes 1 KB more than it asked for
     by_registers = device.registers_per_multiprocessor // (REGISTERS[tile.shape.window] * tile.threads)
     return max(1, min(by_shared, by_registers, device.threads_per_multiprocessor // tile.threads, 32))
+
+
+def share_of(shape: Shape) -> float:
+    """Return the share of LANES_A_CLOCK that the products reach."""
+    return MULTIPLIER_SHARE if shape.multiplier > 1 else SHARES[shape.window][shape.size == 4]
 
 
 def tiles_of(shape: Shape) -> list[Tile]:
@@ -344,14 +363,14 @@ class ConvDepthwise:
     def seconds(self, problem: Any, device: Device) -> float:
         """Return the estimated time."""
         plan = plan_of(problem, device)
-        return self._work(problem, plan, device).seconds(device, share_of(plan.tile.shape.window))
+        return self._work(problem, plan, device).seconds(device, share_of(plan.tile.shape))
 
     def account(self, problem: Any, device: Device) -> str:
         """Return what the estimate rests on, in words."""
         plan = plan_of(problem, device)
         tile, window = plan.tile, plan.tile.shape.window
         blocks = f"{plan.blocks} blocks of {tile.columns} columns x {tile.lanes * tile.channels} channels, strips of {plan.strip_rows} rows"
-        bound = self._work(problem, plan, device).bound(device, share_of(window))
+        bound = self._work(problem, plan, device).bound(device, share_of(tile.shape))
         return f"memory ({device.bandwidth / 1e12:.3g} TB/s) or the ordinary units with {window}, {blocks}, bound by {bound}"
 
     def instances(self) -> Iterator[str]:

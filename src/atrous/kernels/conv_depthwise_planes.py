@@ -32,8 +32,8 @@ from .parameters import BYTES, CPP_TYPES, ConvArguments, PlanesArguments, pointe
 THREADS, WARP = 256, 32
 #: window -> registers of a thread, as ptxas counts them at most
 REGISTERS = {"Window3": 80, "Window3Stride2": 80, "Window5": 104, "Window5Stride2": 104, "Window7": 128, ANY: 64}
-#: window -> the share of the FMA rate that its sums reach, of 16-bit and of 32-bit elements: of all instructions of a row and of its
-#: outputs' way to y, counted by hand, those that multiply. No device has confirmed it
+#: window -> of all instructions of a row and of its outputs' way to y, counted by hand, the share of those that multiply, of 16-bit and of
+#: 32-bit elements. No device has confirmed it
 SHARES = {
     "Window3": (0.18, 0.16), "Window3Stride2": (0.13, 0.13), "Window5": (0.35, 0.30), "Window5Stride2": (0.24, 0.24), "Window7": (0.48, 0.43),
     ANY: (0.12, 0.12),
@@ -54,7 +54,7 @@ def known_window(problem: Any) -> str:
 
 
 def share_of(problem: Any) -> float:
-    """Return the share of the FMA rate that the sums reach."""
+    """Return the share of LANES_A_CLOCK that the products reach."""
     return SHARES[known_window(problem)][BYTES[problem.dtype] == 4]
 
 

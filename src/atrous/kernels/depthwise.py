@@ -18,9 +18,10 @@ WINDOWS = (*KNOWN.values(), ANY)
 #: shared memory that two blocks of a multiprocessor of 100 KB may ask for, and the most that one may on every device from sm_80 on
 SHARED_BYTES = 48 * 1024
 MOST_SHARED_BYTES = 96 * 1024
-#: the share of the bandwidth that whole rows moved by 16-byte copies reach, and of the FMA rate that the sums reach: guesses
+#: the share of the bandwidth that whole rows moved by 16-byte copies reach: a guess
 MEMORY_SHARE = 0.85
-KNOWN_SHARE, ANY_SHARE = 0.5, 0.25
+#: instructions that a multiprocessor issues in a clock, times the lanes of a warp: of sm_80 twice its FMA rate, else that
+LANES_A_CLOCK = 128
 #: blocks for each that a device holds at once, and the least items of those: so weights are a sixteenth of what they would be
 MORE_BLOCKS, ITEMS_OF_BLOCK = 4, 16
 
@@ -96,11 +97,11 @@ class Work:
     block_seconds: float  # that items which follow each other on a multiprocessor take at least
 
     def bounds(self, device: Device, share: float) -> dict[str, float]:
-        """Return the seconds that each of memory, arithmetic and latency takes alone."""
+        """Return the seconds that each of memory, arithmetic and latency takes alone; share: of the issued instructions, those that multiply."""
         latency = 0.0 if device.name == "simulated" else self.block_seconds
         return {
             "memory": self.moved_bytes / (MEMORY_SHARE * device.bandwidth),
-            "the ordinary units": self.flops / (share * device.flops),
+            "the ordinary units": self.flops / min(device.flops, share * LANES_A_CLOCK * 2 * device.multiprocessors * device.clock),
             "latency": latency,
         }
 
@@ -113,11 +114,6 @@ class Work:
         """Return what bounds it."""
         found = self.bounds(device, share)
         return max(found, key=lambda word: found[word])
-
-
-def share_of(window: str) -> float:
-    """Return the share of the FMA rate that a window's sums reach."""
-    return ANY_SHARE if window == ANY else KNOWN_SHARE
 
 
 def x_bytes(problem: Any) -> int:

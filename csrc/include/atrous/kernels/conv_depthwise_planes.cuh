@@ -17,10 +17,10 @@
 //           Padding is not staged. The sums of an item as float32; weights and terms of the block. Lanes read and write
 //           neighbouring words, or halves of words, of a row without a bank conflict where stride_w is 1; where a warp
 //           goes on in another row or plane, which lies as far away as in memory, two lanes may meet in a bank.
-// Requires  NCHW, by what its strides are written for; one channel a group; floats of 16 or 32 bits; padding with
-// zeros;
-//           K below 2^31 - 2^16; H and W with their padding below 2^31; two slots, each with the band of one output row
-//           of one plane, its sums and its weights in 96 KB of shared memory; fewer than 2^31 items and blocks.
+// Requires  the layout NCHW; one channel a group; floats of 16 or 32 bits; padding with zeros; K at most
+//           2^31 - 1 - 2^16; H and W with their padding below 2^31; of one plane two slots for the band of an output
+//           row, the sums of the row, the weights and the terms in 96 KB of shared memory; fewer than 2^31 items and
+//           blocks.
 // Cost      2 * N*P*Q * K * R*S operations. Bytes: weight once a block; y once; x once, and again the rows that two
 //           strips share.
 #pragma once
