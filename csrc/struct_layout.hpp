@@ -214,6 +214,14 @@ inline StructLayout first_arguments_layout() {
           ATROUS_FIELD(reserved),       {"sizeof", sizeof(Struct)}};
 }
 
+inline StructLayout elementwise_arguments_layout() {
+  using Struct = ElementwiseArguments;
+  return {ATROUS_FIELD(x),           ATROUS_FIELD(other),        ATROUS_FIELD(y),         ATROUS_FIELD(sizes),
+          ATROUS_FIELD(x_stride),    ATROUS_FIELD(other_stride), ATROUS_FIELD(y_stride),  ATROUS_FIELD(epilogue),
+          ATROUS_FIELD(x_type),      ATROUS_FIELD(x_vectors),    ATROUS_FIELD(y_vectors), ATROUS_FIELD(reserved),
+          {"sizeof", sizeof(Struct)}};
+}
+
 #undef ATROUS_FIELD
 
 // The fields of the struct in order, closed by ("sizeof", its size); empty where no argument struct has that name.
@@ -233,6 +241,7 @@ inline StructLayout struct_layout(const std::string& name) {
   if (name == "TensorMapRequest") return tensor_map_request_layout();
   if (name == "FirstArguments") return first_arguments_layout();
   if (name == "FirstPoolArguments") return first_pool_arguments_layout();
+  if (name == "ElementwiseArguments") return elementwise_arguments_layout();
   return {};
 }
 

@@ -25,6 +25,7 @@ from atrous.launch import Launch
 STRUCTS = (
     "Epilogue",
     "ConvArguments",
+    "ElementwiseArguments",
     "FinishArguments",
     "FirstArguments",
     "DepthwiseArguments",
@@ -47,10 +48,12 @@ ARGUMENTS = {
     "conv_igemm_sm80": parameters.GemmArguments,
     "conv_pointwise": parameters.ConvArguments,
     "conv_pool": parameters.ConvPoolArguments,
+    "elementwise": parameters.ElementwiseArguments,
     "finish_splits": parameters.FinishArguments,
     "pack_weight": parameters.PackArguments,
     "pool": parameters.PoolArguments,
     "pool_stream": parameters.PoolStreamArguments,
+    "transpose": parameters.ElementwiseArguments,
 }
 NAMES = runtime_names.names()
 SAMPLED = sorted(random.Random(0).sample(sorted(NAMES), 12))

@@ -22,7 +22,8 @@ MAY_IMPORT = {
     "casestring": {"errors", "geometry", "arguments"},
     "window": {"errors", "geometry", "arguments", "casestring"},
     "pool_problem": {"errors", "arguments", "window"},
-    "problem": {"errors", "geometry", "arguments", "casestring", "window", "pool_problem"},
+    "elementwise_problem": {"errors", "arguments", "casestring"},
+    "problem": {"errors", "geometry", "arguments", "casestring", "window", "pool_problem", "elementwise_problem"},
     "weighting": {"geometry"},
     "kernels": {"problem", "arguments", "launch"},
     "reference": {"problem", "geometry", "weighting"},
@@ -53,15 +54,16 @@ MAY_IMPORT.update(
     requests={"arguments", "errors", "interop", "operands", "problem"},
     ops=_DOORS | {"repeats"},
     conv_pool=_DOORS,
+    elementwise=_DOORS,
     pools=_DOORS,
     weighted_pool=_DOORS,
     planners=_DOORS,
     queries=_DOORS | {"routes", "choose", "geometry"},
 )
 #: where the public names are defined
-PUBLIC = {"__init__", "ops", "conv_pool", "pools", "weighted_pool", "planners", "queries", "plan", "routes", "errors", "testing", "problem"}
+PUBLIC = {"__init__", "ops", "conv_pool", "elementwise", "pools", "weighted_pool", "planners", "queries", "plan", "routes", "errors", "testing", "problem"}
 MAY_IMPORT.update(
-    __init__={"ops", "conv_pool", "plan", "planners", "pools", "weighted_pool", "queries", "choose", "errors", "problem", "routes"},
+    __init__={"ops", "conv_pool", "elementwise", "plan", "planners", "pools", "weighted_pool", "queries", "choose", "errors", "problem", "routes"},
     nets=PUBLIC,
     adapters=PUBLIC,
     bench=PUBLIC | {"arguments", "choose", "kernels", "reference", "weighting"},

@@ -12,11 +12,12 @@ from .errors import AtrousError, CudaError, EngineUnavailable, OutOfMemory, Prob
 
 if TYPE_CHECKING:
     from .conv_pool import conv2d_pool2d, plan_conv2d_pool2d
+    from .elementwise import add, to_nchw, to_nhwc
     from .ops import conv2d
     from .plan import Plan
     from .planners import plan_conv2d, plan_pool2d
     from .pools import avg_pool2d, l2_pool2d, lp_pool2d, max_pool2d, rms_pool2d
-    from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem, parse
+    from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem, parse
     from .queries import explain, indices_to_onnx, indices_to_tf, output_size
     from .routes import engine_reasons
     from .weighted_pool import weighted_avg_pool2d
@@ -26,6 +27,7 @@ __all__ = [
     "Conv2dProblem",
     "ConvPool2dProblem",
     "CudaError",
+    "ElementwiseProblem",
     "EngineUnavailable",
     "OutOfMemory",
     "Plan",
@@ -33,6 +35,7 @@ __all__ = [
     "ProblemError",
     "UnsupportedProblem",
     "__version__",
+    "add",
     "avg_pool2d",
     "conv2d",
     "conv2d_pool2d",
@@ -49,6 +52,8 @@ __all__ = [
     "plan_conv2d_pool2d",
     "plan_pool2d",
     "rms_pool2d",
+    "to_nchw",
+    "to_nhwc",
     "weighted_avg_pool2d",
 ]
 
@@ -56,6 +61,9 @@ __all__ = [
 _HOMES = {
     "conv2d_pool2d": "conv_pool",
     "plan_conv2d_pool2d": "conv_pool",
+    "add": "elementwise",
+    "to_nchw": "elementwise",
+    "to_nhwc": "elementwise",
     "conv2d": "ops",
     "Plan": "plan",
     "plan_conv2d": "planners",
@@ -67,6 +75,7 @@ _HOMES = {
     "rms_pool2d": "pools",
     "Conv2dProblem": "problem",
     "ConvPool2dProblem": "problem",
+    "ElementwiseProblem": "problem",
     "Pool2dProblem": "problem",
     "parse": "problem",
     "explain": "queries",

@@ -12,6 +12,7 @@ from .geometry import PADDING_NAMES
 _LONG = {short: name for name, short in DTYPES.items()}
 _SIZES = re.compile(r"([a-z])(\d+)")
 _REAL = r"\d+(?:\.\d*)?(?:e[+-]?\d+)?"
+_ELEMENTWISE = ("tonhwc", "tonchw", "add")
 _KINDS = ("max", "avg", "lp", "rms", "gaussian", "inverse", "binomial", "custom")
 
 
@@ -36,6 +37,8 @@ def format_case(problem: Any) -> str:
     """Return the case string of a problem; defaults are left out, the dtype never."""
     if hasattr(problem, "pool"):
         return f"{format_case(problem.conv)}+{'_'.join(_window_parts(problem.pool))}"
+    if hasattr(problem, "other"):
+        return "_".join(_elementwise_parts(problem))
     return "_".join(_conv_parts(problem) if hasattr(problem, "groups") else _pool_parts(problem))
 
 
@@ -67,7 +70,7 @@ def _conv_parts(p: Any) -> list[str]:
     if p.residual:
         parts.append("residual")
     if p.activation != ("none",):
-        parts.append(p.activation[0].replace("_", "-") + ":".join(_number(x) for x in p.activation[1:]))
+        parts.append(_activation_text(p.activation))
     if p.precision != "float32":
         parts.append(p.precision)
     parts += [f"zp{p.zero_point}"] if p.zero_point else []
@@ -77,6 +80,18 @@ def _conv_parts(p: Any) -> list[str]:
 
 def _pool_parts(p: Any) -> list[str]:
     return [_head(p), *_window_parts(p), DTYPES[p.dtype], *([] if p.layout == "NHWC" else [p.layout.lower()])]
+
+
+def _elementwise_parts(p: Any) -> list[str]:
+    parts = [_head(p), p.verb]
+    if p.activation != ("none",):
+        parts.append(_activation_text(p.activation))
+    parts += [DTYPES[p.dtype], *([] if p.out_dtype == p.dtype else [DTYPES[p.out_dtype]])]
+    return [*parts, *(["nchw"] if p.other and p.layout == "NCHW" else [])]
+
+
+def _activation_text(activation: tuple[Any, ...]) -> str:
+    return str(activation[0]).replace("_", "-") + ":".join(_number(x) for x in activation[1:])
 
 
 def _window_parts(p: Any) -> list[str]:
@@ -130,8 +145,7 @@ def split_case(case: str) -> tuple[bool, dict[str, int], Any, dict[str, Any]]:
         raise ProblemError(sentence("case", f"the case string is of type {type(case).__name__}", "a str", "pass for example 'n1c64h56w56_k64r3s3_pad1_f16'"))
     if len(case) > 1000:
         raise ProblemError(sentence("case", f"the case string has {len(case)} characters", "at most 1000", "correct the case string"))
-    text = case.strip().replace("same_lower", "samelower").replace("gelu_tanh", "gelu-tanh").replace("leaky_relu", "leaky-relu")
-    words = text.split("_")
+    words = _words(case)
     shape = _sizes(case, words[0], "CHNW", "n#c#h#w# first, as in n1c64h56w56_k64r3s3_pad1_f16")
     if len(words) > 1 and words[1].startswith("k"):
         window = _sizes(case, words[1], "KRS", "k#r#s# second")
@@ -143,6 +157,29 @@ def split_case(case: str) -> tuple[bool, dict[str, int], Any, dict[str, Any]]:
                 options[operand] = options["dtype"]
         return True, shape, window, options
     return False, shape, *_split_pool(case, words)
+
+
+def _words(case: str) -> list[str]:
+    return case.strip().replace("same_lower", "samelower").replace("gelu_tanh", "gelu-tanh").replace("leaky_relu", "leaky-relu").split("_")
+
+
+def split_elementwise(case: str) -> tuple[dict[str, int], dict[str, Any]] | None:
+    """Return (sizes of x, options) of a case string whose second word is tonhwc, tonchw or add, else None."""
+    if not isinstance(case, str) or len(case) > 1000 or len(words := _words(case)) < 2 or words[1] not in _ELEMENTWISE:
+        return None
+    options: dict[str, Any] = {"verb": words[1], "dtype": "float32"}
+    dtypes = [_LONG[word] for word in words[2:] if word in _LONG]
+    for word in words[2:]:
+        if words[1] == "add" and word in ("nhwc", "nchw"):
+            options["layout"] = word.upper()
+        elif word not in _LONG and words[1] == "add":
+            _activation_word(case, word, options)
+        elif word not in _LONG:
+            raise _refusal(case, word, "the dtype of x and that of y, such as f16_f32")
+    if len(dtypes) > 2:
+        raise _refusal(case, case, "two dtypes at most, that of x and that of y")
+    options |= dict(zip(("dtype", "out_dtype"), dtypes))
+    return _sizes(case, words[0], "CHNW", "n#c#h#w# first, as in n1c64h56w56_tonchw_f16"), options
 
 
 def _sizes(case: str, word: str, letters: str, expected: str) -> dict[str, int]:

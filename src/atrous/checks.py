@@ -8,7 +8,7 @@ from typing import Any
 from .choose import Problem, operation_of
 from .errors import ProblemError, sentence, shown
 from .operands import Operands, matches, vector
-from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
+from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem
 from .window import WindowGeometry
 
 #: fields of a problem that follow from shapes, window and padding; all others are options of its `make`
@@ -41,6 +41,10 @@ def check_inputs(problem: Problem, inputs: Operands) -> None:
     """Raise ProblemError unless every operand is what the problem was made for."""
     operation = operation_of(problem)
     matches(operation, "x", inputs["x"], problem.x_shape, problem.dtype, ", ".join(problem.layout))
+    if isinstance(problem, ElementwiseProblem):
+        if problem.other:
+            matches(operation, "other", inputs["other"], problem.x_shape, problem.dtype, ", ".join(problem.layout))
+        return
     if isinstance(problem, Pool2dProblem):
         if "residual" in inputs:
             raise ProblemError(sentence(operation, "residual is given", "no residual in a pooling", "drop residual="))
@@ -57,6 +61,8 @@ def check_inputs(problem: Problem, inputs: Operands) -> None:
 
 
 def output_axes(problem: Problem) -> str:
-    """Return the letters of y's axes for a message: "N, P, Q, K"; a pooling's channels are C."""
+    """Return the letters of y's axes for a message: "N, P, Q, K"; a pooling's channels are C, and single elements keep x's letters."""
+    if isinstance(problem, ElementwiseProblem):
+        return ", ".join(problem.out_layout)
     channels = "C" if isinstance(problem, Pool2dProblem) else "K"
     return ", ".join({"C": channels, "H": "P", "W": "Q"}.get(letter, letter) for letter in problem.layout)

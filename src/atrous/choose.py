@@ -11,9 +11,9 @@ from .errors import ProblemError, UnsupportedProblem, sentence, shown
 from .kernels.base import DEVICES, Choice, Device, Kernel, Strides
 from .kernels.in_two import THEN, InTwo, between_bytes
 from .kernels.parameters import BYTES
-from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem, parse
+from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem, parse
 
-Problem = Conv2dProblem | Pool2dProblem | ConvPool2dProblem
+Problem = Conv2dProblem | Pool2dProblem | ConvPool2dProblem | ElementwiseProblem
 
 #: The images of the batch at which kernels are ranked, whatever N is: kernels may add in different orders, and an image has
 #: the same bits in any batch. 32 fills a GPU in nearly every layer of the suite, so that the ranking compares work and not
@@ -27,10 +27,12 @@ def operation_of(problem: Problem) -> str:
 
 
 def minimum_bytes(problem: Problem) -> int:
-    """Return the bytes of x, weight, residual and y, each moved once."""
+    """Return the bytes of x, weight, residual, other and y, each moved once."""
     moved = math.prod(problem.x_shape) * BYTES[problem.dtype]
     outputs = math.prod(problem.y_shape)
     moved += outputs * BYTES[problem.out_dtype]
+    if isinstance(problem, ElementwiseProblem):
+        return moved + outputs * BYTES[problem.dtype] * problem.other
     if not isinstance(problem, Pool2dProblem):
         conv = problem.conv if isinstance(problem, ConvPool2dProblem) else problem
         moved += math.prod(conv.weight_shape) * BYTES[conv.dtype]
@@ -71,7 +73,7 @@ def options(problem: Problem, device: Device, kernel: str | None = None) -> list
     where the convolution alone is chosen from those that add in another order.
     """
     if not isinstance(problem, ConvPool2dProblem):
-        found = kernels.for_operation("conv2d" if isinstance(problem, Conv2dProblem) else "pool2d")
+        found = kernels.for_operation(kernels.operation_of(problem))
         return [_answer(one, problem, device, one.declines(problem, device)) for one in found]
     alone, two = _in_two(problem, device, kernel if kernel in _names("conv2d") else None)
     answers = []
@@ -194,7 +196,7 @@ def explain_problem(problem: Problem, device: Device, engine: str | None = None,
     chosen = best is None
     reason = None if chosen else "chosen only when asked for with engine='arrays', or where no CUDA engine serves the array"
     rows.append(dict(kernel="arrays", chosen=chosen, reason=reason, microseconds=None, launch=None))
-    lines.append(("->" if chosen else "  ") + " arrays: " + (reason or "windows and matrix products in array calls"))
+    lines.append(("->" if chosen else "  ") + " arrays: " + (reason or ("" if isinstance(problem, ElementwiseProblem) else "windows and matrix products ") + "in array calls"))
     return Explanation("\n".join(lines), rows)
 
 

@@ -89,14 +89,16 @@ def output(operation: str, library: Library, name: str, out: Any, shape: tuple[i
                 f"allocate {name} afresh",
             )
         )
+    free = ("x", "other") if "other" in inputs else ("residual",)  # each element is read by the one that then writes it
     for other_name, given in inputs.items():
-        in_place = other_name == "residual" and given.pointer == operand.pointer and given.strides == operand.strides
+        same = (given.pointer, given.strides, given.dtype) == (operand.pointer, operand.strides, operand.dtype)
+        in_place = other_name in free and same
         if not in_place and may_share_memory(given, operand):
             raise ProblemError(
                 sentence(
                     operation,
                     f"{name} shares memory with {other_name}",
-                    "an output of its own (only residual may be the output itself)",
+                    f"an output of its own (only {' or '.join(free)} may be the output itself)",
                     f"pass another {name}, or a copy of {other_name}",
                 )
             )

@@ -1,4 +1,4 @@
-"""What is asked: Conv2dProblem, and ConvPool2dProblem of it and a Pool2dProblem; every check of shapes and words, the derived sizes, and parse."""
+"""What is asked: Conv2dProblem, and ConvPool2dProblem of it and a Pool2dProblem, their checks and derived sizes; and parse of every problem."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import arguments as arg
-from .casestring import format_case, split_case, split_pair
+from .casestring import format_case, split_case, split_elementwise, split_pair
+from .elementwise_problem import ElementwiseProblem
 from .errors import ProblemError, UnsupportedProblem, sentence
 from .pool_problem import Pool2dProblem
 from .window import WindowGeometry, resolved_pads
 
-__all__ = ["WEIGHT_LAYOUT", "Conv2dProblem", "ConvPool2dProblem", "Pool2dProblem", "parse"]
+__all__ = ["WEIGHT_LAYOUT", "Conv2dProblem", "ConvPool2dProblem", "ElementwiseProblem", "Pool2dProblem", "parse"]
 
 WEIGHT_LAYOUT = {"NHWC": "KRSC", "NCHW": "KCRS"}
 
@@ -227,7 +228,7 @@ class ConvPool2dProblem:
         return format_case(self)
 
 
-def parse(case: str) -> Conv2dProblem | Pool2dProblem | ConvPool2dProblem:
+def parse(case: str) -> Conv2dProblem | Pool2dProblem | ConvPool2dProblem | ElementwiseProblem:
     """Return the problem that a case string describes; parse(str(problem)) == problem."""
     if (pair := split_pair(case)) is not None:
         first, window, options = pair
@@ -235,6 +236,10 @@ def parse(case: str) -> Conv2dProblem | Pool2dProblem | ConvPool2dProblem:
         if not isinstance(conv, Conv2dProblem):
             raise ProblemError(sentence("case", f"{arg.shown(first)} stands before '+'", "a convolution", "put the pooling behind"))
         return ConvPool2dProblem.make(conv, "global" if window is None else (window["R"], window["S"]), options.pop("kind"), **options)
+    if (found := split_elementwise(case)) is not None:
+        sizes, options = found
+        layout = {"tonhwc": "NCHW", "tonchw": "NHWC"}.get(options["verb"], options.get("layout", "NHWC"))
+        return ElementwiseProblem.make(tuple(sizes[letter] for letter in layout), **options)
     is_conv, shape, window, options = split_case(case)
     if is_conv:
         order = options.get("weight_layout") or WEIGHT_LAYOUT[options.get("layout", "NHWC")]

@@ -10,7 +10,7 @@ from . import arguments as arg
 from .errors import ProblemError, sentence, shown
 from .interop import Library
 from .operands import Operands, gather, matches, vector
-from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
+from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem
 
 
 @functools.lru_cache(maxsize=4096)
@@ -29,6 +29,12 @@ def pool_problem(x_shape: tuple[int, ...], window: Any, kind: str, options: tupl
 def pair_problem(conv: Conv2dProblem, window: Any, pool: str, options: tuple[tuple[str, Any], ...]) -> ConvPool2dProblem:
     """Return the problem of plain options, remembered."""
     return ConvPool2dProblem.make(conv, window, pool, **dict(options))
+
+
+@functools.lru_cache(maxsize=4096)
+def elementwise_problem(x_shape: tuple[int, ...], verb: str, dtype: str, out_dtype: str | None, activation: tuple[Any, ...]) -> ElementwiseProblem:
+    """Return the problem of plain options, remembered."""
+    return ElementwiseProblem.make(x_shape, verb, dtype=dtype, out_dtype=out_dtype, activation=activation)
 
 
 def _plain(operation: str, options: dict[str, Any]) -> tuple[tuple[str, Any], ...]:

@@ -17,7 +17,7 @@ from .kernels.in_two import InTwo, between_bytes
 from .kernels.parameters import BYTES
 from .launch import Launch
 from .operands import Operands
-from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
+from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem
 from .sequence import Bound, Memory, filled
 
 log = logging.getLogger("atrous")
@@ -113,6 +113,9 @@ class Route:
         found = {name: library.computable(operand) for name, operand in inputs.items()}
         written = [library.computable(operand) for operand in outputs]
         x, problem = found["x"], self.problem
+        if isinstance(problem, ElementwiseProblem):
+            arrays.elementwise(problem, x, found.get("other"), written[0])
+            return
         if not isinstance(problem, Pool2dProblem):
             conv = problem.conv if isinstance(problem, ConvPool2dProblem) else problem
             y = written[0]
@@ -130,7 +133,11 @@ def strides_of(problem: Problem, given: Operands) -> Strides:
     """Return the strides of checked operands, and the alignment of their addresses."""
     layout = problem.layout
     found: dict[str, Any] = {name: canonical(given[name].strides, layout, "NHWC") for name in ("x", "y", "residual", "index") if name in given}
-    if not isinstance(problem, Pool2dProblem):
+    if isinstance(problem, ElementwiseProblem):
+        found["y"] = canonical(given["y"].strides, problem.out_layout, "NHWC")
+        if problem.other:
+            found["residual"] = canonical(given["other"].strides, layout, "NHWC")
+    elif not isinstance(problem, Pool2dProblem):
         found["weight"] = canonical(given["weight"].strides, problem.weight_layout, "KRSC")
         found["weight_alignment"] = alignment_of(given["weight"].pointer)
     return Strides(**found, alignment=min(alignment_of(given["x"].pointer), found.get("weight_alignment", MOST_ALIGNMENT)))

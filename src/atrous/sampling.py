@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import FLOAT_DTYPES, PADDING_MODES
+from .arguments import FLOAT_DTYPES, INPUT_DTYPES, PADDING_MODES
 from .errors import AtrousError
-from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
+from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem
 
 KINDS = ("conv", "max", "avg", "lp", "rms", "weighted")
 ACTIVATIONS: tuple[Any, ...] = (
@@ -22,8 +22,10 @@ SHORT_FLOATS = ("float16", "bfloat16")
 WIDE = 0.3
 #: every so manieth of all problems is a pooling of a convolution; prime to what else a seed decides by its remainder
 PAIR_EVERY = 11
-#: and every so manieth a convolution of one channel a group
+#: and every so manieth, of those that are no such pooling, a convolution of one channel a group
 DEPTHWISE_EVERY = 13
+#: and every so manieth moves or adds elements
+ELEMENTWISE_EVERY = 13
 ELEMENT_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "uint8": 1}
 #: larger convolutions are drawn again: a simulator and a reference have to run them
 MOST_FLOPS = 3e6
@@ -54,11 +56,17 @@ def random_problem(seed: int, kind: str | None = None) -> Conv2dProblem | Pool2d
             continue  # drawn apart, sizes and pads need not fit together; the next draw may
 
 
-def any_problem(seed: int) -> Conv2dProblem | Pool2dProblem | ConvPool2dProblem:
-    """Return a small valid problem of any operation: one in PAIR_EVERY of random_pair, one in DEPTHWISE_EVERY of random_depthwise, else of random_problem."""
+def any_problem(seed: int) -> Conv2dProblem | Pool2dProblem | ConvPool2dProblem | ElementwiseProblem:
+    """Return a small valid problem of any operation.
+
+    One in PAIR_EVERY is of random_pair, one in DEPTHWISE_EVERY of random_depthwise, one in ELEMENTWISE_EVERY of random_elementwise; others are of
+    random_problem.
+    """
     if seed % PAIR_EVERY == 5:
         return random_pair(seed)
-    return random_depthwise(seed) if seed % DEPTHWISE_EVERY == 6 else random_problem(seed)
+    if seed % DEPTHWISE_EVERY == 6:
+        return random_depthwise(seed)
+    return random_elementwise(seed) if seed % ELEMENTWISE_EVERY == 7 else random_problem(seed)
 
 
 def random_depthwise(seed: int) -> Conv2dProblem:
@@ -83,6 +91,20 @@ def random_depthwise(seed: int) -> Conv2dProblem:
             continue
         if problem.flops <= MOST_FLOPS:
             return problem
+
+
+def random_elementwise(seed: int) -> ElementwiseProblem:
+    """Return a small valid sum or change of layout, the same for the same seed: of whole vectors and tiles, and of what they leave over."""
+    random = np.random.default_rng([seed, 200])
+    sizes = {"N": int(random.integers(1, 4)), "H": int(random.integers(1, 10)), "W": int(random.integers(1, 19)), "C": int(random.integers(1, 71))}
+    if random.random() < 0.4:
+        sizes |= {"W": 8 * int(random.integers(1, 4)), "C": 16 * int(random.integers(1, 9))}
+    verb, layout = _pick(random, ("tonhwc", "tonchw", "add")), _pick(random, ("NHWC", "NCHW"))
+    source = {"tonhwc": "NCHW", "tonchw": "NHWC"}.get(verb, layout)
+    dtype = _pick(random, INPUT_DTYPES)
+    words = {"layout": layout, "activation": _pick(random, ACTIVATIONS) if random.random() < 0.7 else None} if verb == "add" else {}
+    out_dtype = _pick(random, INPUT_DTYPES) if random.random() < 0.6 else dtype
+    return ElementwiseProblem.make(tuple(sizes[letter] for letter in source), verb, dtype=dtype, out_dtype=out_dtype, **words)
 
 
 def random_pair(seed: int) -> ConvPool2dProblem:

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from . import weighting
-from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
-from .reference import conv2d, conv2d_pool2d_unrounded, conv2d_unrounded, pool2d_unrounded
+from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem
+from .reference import conv2d, conv2d_pool2d_unrounded, conv2d_unrounded, elementwise_unrounded, pool2d_unrounded
 from .reference.store import INTEGERS, numpy_dtype, store
 from .sampling import random_problem
 
 __all__ = ["assert_matches", "exact_inputs", "expected_output", "is_exact", "random_inputs", "random_problem", "tolerance"]
 
-Problem = Conv2dProblem | Pool2dProblem | ConvPool2dProblem
+Problem = Conv2dProblem | Pool2dProblem | ConvPool2dProblem | ElementwiseProblem
 Inputs = dict[str, np.ndarray]
 
 EXACT_SUM = 2**22  # float32 counts to 2^24; two bits are left for scale, bias and residual
@@ -53,6 +53,8 @@ def exact_inputs(problem: Problem, seed: int = 0, negative: bool = False) -> Inp
     if isinstance(problem, ConvPool2dProblem):
         return exact_inputs(problem.conv, seed, negative)
     random = np.random.default_rng(seed)
+    if isinstance(problem, ElementwiseProblem):
+        return {name: _halves(random, problem.dtype, problem.x_shape, negative) for name in ("x", "other")[: 1 + problem.other]}
     if isinstance(problem, Pool2dProblem):
         inputs = {"x": _whole(random, problem.dtype, 9, problem.x_shape, 0, negative)}
         if problem.weighting == "custom":
@@ -93,6 +95,13 @@ def _whole(random: Any, dtype: str, most: int, shape: tuple[int, ...], zero: int
     return random.integers(low, high + 1, shape).astype(numpy_dtype(dtype))
 
 
+def _halves(random: Any, dtype: str, shape: tuple[int, ...], negative: bool) -> np.ndarray:
+    """Return halves beyond what 8 bits hold, so that stores of sums round ties and saturate; integers span their range."""
+    if dtype in INTEGERS:
+        return _whole(random, dtype, 255, shape, 0, negative)
+    return (random.integers(-600, 0 if negative else 601, shape) / 2).astype(numpy_dtype(dtype))
+
+
 def _powers_of_two(random: Any, problem: Conv2dProblem) -> np.ndarray:
     exponent = -6 if problem.out_dtype in ("int8", "uint8") else 0  # brings the sums of 8-bit products near the output's range
     return random.choice([-1.0, 1.0], problem.k) * np.exp2(exponent + random.integers(-1, 2, problem.k))
@@ -116,6 +125,8 @@ def random_inputs(problem: Problem, seed: int = 0) -> Inputs:
         return (np.rint(values * 1000) if dtype == "int32" else values).astype(numpy_dtype(dtype))
 
     inputs = {"x": draw(problem.dtype, problem.x_shape)}
+    if isinstance(problem, ElementwiseProblem):
+        return inputs | ({"other": draw(problem.dtype, problem.x_shape)} if problem.other else {})
     if isinstance(problem, Pool2dProblem):
         if problem.weighting == "custom":
             inputs["tap_weight"] = random.uniform(0.1, 2.0, (problem.r, problem.s)).astype(_tap_dtype(problem))
@@ -140,11 +151,11 @@ def is_exact(problem: Problem) -> bool:
     """
     if isinstance(problem, ConvPool2dProblem):
         return problem.pool.kind == "max" and is_exact(problem.conv)
+    if isinstance(problem, ElementwiseProblem):
+        return _is_plain(problem.activation)
     if isinstance(problem, Conv2dProblem):
-        name, *numbers = problem.activation
         taps = problem.r * problem.s * (problem.c // problem.groups)
-        plain = name in ("none", "relu", "relu6") or (name in ("leaky_relu", "clip") and all(_is_short(x) for x in numbers))
-        return plain and taps <= EXACT_SUM // 255
+        return _is_plain(problem.activation) and taps <= EXACT_SUM // 255
     if problem.kind == "max":
         return True
     if problem.kind == "lp":
@@ -158,6 +169,11 @@ def is_exact(problem: Problem) -> bool:
     return problem.weighting == "binomial" and problem.r + problem.s <= 13
 
 
+def _is_plain(activation: tuple[Any, ...]) -> bool:
+    name, *numbers = activation
+    return name in ("none", "relu", "relu6") or (name in ("leaky_relu", "clip") and all(_is_short(x) for x in numbers))
+
+
 def _is_short(number: float) -> bool:
     return abs(number) <= 128 and number * 256 == int(number * 256)
 
@@ -168,6 +184,8 @@ def expected_output(problem: Problem, inputs: Inputs) -> Any:
         return conv2d_unrounded(problem, **inputs)
     if isinstance(problem, ConvPool2dProblem):
         return conv2d_pool2d_unrounded(problem, **inputs)
+    if isinstance(problem, ElementwiseProblem):
+        return elementwise_unrounded(problem, **inputs)
     return pool2d_unrounded(problem, **inputs)
 
 
@@ -192,7 +210,10 @@ def tolerance(problem: Problem, inputs: Inputs) -> np.ndarray:
         return _pair_tolerance(problem, inputs)
     wide = {name: np.asarray(array).astype(np.float64) for name, array in inputs.items()}
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-        error = _pool_error(problem, wide) if isinstance(problem, Pool2dProblem) else _conv_error(problem, inputs, wide)
+        if isinstance(problem, ElementwiseProblem):
+            error = _elementwise_error(problem, wide)
+        else:
+            error = _pool_error(problem, wide) if isinstance(problem, Pool2dProblem) else _conv_error(problem, inputs, wide)
         if problem.out_dtype in INTEGERS:
             return np.ceil(error)
         if isinstance(problem, Pool2dProblem) and problem.kind == "max":
@@ -254,6 +275,13 @@ def _conv_error(problem: Conv2dProblem, inputs: Inputs, wide: Inputs) -> np.ndar
     if problem.scale or problem.bias or problem.residual or problem.dtype in INTEGERS:
         error = error + _gamma(6, unit) * (magnitude + error)
     return _through_activation(problem.activation, error, magnitude, unit)
+
+
+def _elementwise_error(problem: ElementwiseProblem, wide: Inputs) -> np.ndarray:
+    if not problem.other:
+        return np.zeros(problem.y_shape)
+    unit, magnitude = _unit(problem), np.abs(wide["x"]) + np.abs(wide["other"])
+    return _through_activation(problem.activation, _gamma(1, unit) * magnitude, magnitude, unit)
 
 
 def _through_activation(activation: tuple[Any, ...], error: np.ndarray, magnitude: np.ndarray, unit: float) -> np.ndarray:
@@ -335,7 +363,7 @@ def assert_matches(actual: Any, expected: Any, problem: Problem, bound: Any = No
 
 
 def _difference(problem: Problem, got: np.ndarray, want: np.ndarray, allowed: np.ndarray, ratio: np.ndarray, wrong: np.ndarray) -> str:
-    axes = {"NHWC": "npqk", "NCHW": "nkpq"}[problem.layout]
+    axes = {"NHWC": "npqk", "NCHW": "nkpq"}[getattr(problem, "out_layout", problem.layout)]
 
     def place(flat: Any) -> str:
         at = np.unravel_index(int(flat), want.shape)

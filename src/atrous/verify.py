@@ -21,7 +21,7 @@ from .kernels.base import Device, Kernel, alignment_of, default_strides
 from .kernels.in_two import THEN
 from .launch import Launch
 from .ledger import Ledger
-from .problem import Conv2dProblem, ConvPool2dProblem, Pool2dProblem
+from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem
 from .redzones import FLOAT_POISON, RED, Guarded, memory_for
 from .sampling import any_problem
 from .sequence import Bound, scratch_of
@@ -232,6 +232,8 @@ class Prover:
         operands |= {name: Guarded(self.memory, problem.y_shape, dtype, None, shift) for name, dtype in written.items()}
         if launch is None:
             views = {name: operand.view() for name, operand in operands.items()}
+            if isinstance(problem, ElementwiseProblem):
+                arrays.elementwise(problem, views["x"], views.get("other"), views["y"])
             x, between = views["x"], views["y"]
             conv, pool = (problem.conv, problem.pool) if isinstance(problem, ConvPool2dProblem) else (problem, problem)
             if isinstance(conv, Conv2dProblem):

@@ -124,7 +124,7 @@ def told(lines: list[str]) -> str:
 
 
 def least_bytes(problem: Any) -> int:
-    """Return the bytes of x, of the weights and of y (of a pool's indices too), each once."""
+    """Return the bytes of x, of the weights or what is added, and of y (of a pool's indices too), each once."""
     import numpy as np
 
     from atrous.interop import numpy_dtype
@@ -133,6 +133,8 @@ def least_bytes(problem: Any) -> int:
         return int(np.prod(shape, dtype=np.int64)) * numpy_dtype(dtype).itemsize
 
     found = size(problem.x_shape, problem.dtype) + size(problem.y_shape, problem.out_dtype)
+    if getattr(problem, "other", False):
+        found += size(problem.x_shape, problem.dtype)
     conv = getattr(problem, "conv", problem)
     if hasattr(conv, "weight_shape"):
         found += size(conv.weight_shape, conv.dtype)
@@ -252,7 +254,7 @@ def show(record: dict[str, Any], with_places: bool) -> None:
     """Print a line on a layer, and with its places the lines of text that move most."""
     fewer = "" if record["counted"] == record["case"] else f"  [as {record['counted']}]"
     conflicts = f"{record['conflicts_per_instruction']:.3f} conflicts an instruction ({record['main_loop_conflicts']:.3f} at worst)"
-    print(f"{record['layer']:28} {record['class']:20} {record['kernel']:14} {record['ratio']:8.3f} x the least, {conflicts}{fewer}", flush=True)
+    print(f"{record['layer']:28} {record['class'] or '':20} {record['kernel']:14} {record['ratio']:8.3f} x the least, {conflicts}{fewer}", flush=True)
     if not with_places:
         return
     for place, sums in sorted(record["places"].items(), key=lambda item: -item[1]["global_read_sectors"] - item[1]["shared_conflicts"]):

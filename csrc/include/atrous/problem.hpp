@@ -202,4 +202,21 @@ struct FirstPoolArguments {
   PatchArguments patch;
 };
 
+// y[i] = activation(x[i] + other[i]), or x[i], cast, over four axes; where it is a transposition, x_stride[3] is x's
+// fastest axis and y_stride[2] is y's.
+struct ElementwiseArguments {
+  const void* x;      // [sizes] by x_stride
+  const void* other;  // [sizes] of x's type by other_stride, or null
+  void* y;            // [sizes] by y_stride
+  int64 sizes[4];
+  int64 x_stride[4];
+  int64 other_stride[4];
+  int64 y_stride[4];
+  Epilogue epilogue;  // activation and y_type alone
+  int x_type;         // DataType
+  int x_vectors;      // vectors of 16 bytes along x's fastest axis begin at equal alignment in every row
+  int y_vectors;      // the same of y
+  int reserved;
+};
+
 }  // namespace atrous

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import config
-from . import arrays_conv, arrays_pool
+from . import arrays_conv, arrays_elementwise, arrays_pool
 
 if TYPE_CHECKING:
-    from ..problem import Conv2dProblem, Pool2dProblem
+    from ..problem import Conv2dProblem, ElementwiseProblem, Pool2dProblem
 
 
 def available() -> str | None:
@@ -64,13 +64,29 @@ def pool2d(problem: Pool2dProblem, x: Any, tap_weight: Any, out: Any, indices: A
         arrays_pool.pool2d(problem, config.workspace_bytes(), x, tap_weight, out, indices)
 
 
-def workspace_bytes(problem: Conv2dProblem | Pool2dProblem) -> int:
+def elementwise(problem: ElementwiseProblem, x: Any, other: Any, out: Any) -> None:
+    """Write a sum, or x in another layout or dtype, to `out`.
+
+    Parameters
+    ----------
+    problem : ElementwiseProblem
+    x : array of problem.x_shape and problem.dtype, any strides
+    other : array of the same, any strides, or None where nothing is added
+    out : array of problem.y_shape and problem.out_dtype, any strides; of a sum it may be x or other itself
+    """
+    with np.errstate(all="ignore"):
+        arrays_elementwise.elementwise(problem, config.workspace_bytes(), x, other, out)
+
+
+def workspace_bytes(problem: Conv2dProblem | Pool2dProblem | ElementwiseProblem) -> int:
     """Return the most bytes that a call holds beyond its outputs on NumPy.
 
     At most `config.workspace_bytes()`, unless the least piece alone (one output pixel of all channels; pooling:
     one output row of one channel), a copy of weight, or the divisors of a weighted pooling (P*Q numbers) need more.
     """
     budget = config.workspace_bytes()
+    if hasattr(problem, "other"):
+        return arrays_elementwise.held_bytes(problem, budget)
     if hasattr(problem, "groups"):
         return arrays_conv.conv_steps(problem, budget).workspace_bytes()
     return arrays_pool.pool_steps(problem, budget).workspace_bytes()

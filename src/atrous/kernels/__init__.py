@@ -13,10 +13,12 @@ from . import (
     conv_igemm_sm80,
     conv_pointwise,
     conv_pool,
+    elementwise,
     finish_splits,
     packing,
     pool,
     pool_stream,
+    transpose,
 )
 from .base import Helper, Kernel
 
@@ -31,6 +33,8 @@ ORDER: tuple[Kernel, ...] = (
     pool.KERNEL,
     conv_first_pool.KERNEL,
     conv_pool.KERNEL,
+    transpose.KERNEL,
+    elementwise.KERNEL,
 )
 
 #: what launches of those bring with them: kernels that are built and proved like them, and given no problem
@@ -38,14 +42,16 @@ HELPERS: tuple[Helper, ...] = (finish_splits.KERNEL, packing.KERNEL)
 
 
 def operation_of(problem: Any) -> str:
-    """Return which kernels a problem is given to: those of "conv2d", "pool2d" or "conv2d_pool2d"."""
+    """Return which kernels a problem is given to: those of "conv2d", "pool2d", "conv2d_pool2d" or "elementwise"."""
     if hasattr(problem, "pool"):
         return "conv2d_pool2d"
+    if hasattr(problem, "other"):
+        return "elementwise"
     return "conv2d" if hasattr(problem, "groups") else "pool2d"
 
 
 def for_operation(operation: str) -> tuple[Kernel, ...]:
-    """Return the kernels of "conv2d", "pool2d" or "conv2d_pool2d", in ORDER."""
+    """Return the kernels of "conv2d", "pool2d", "conv2d_pool2d" or "elementwise", in ORDER."""
     return tuple(kernel for kernel in ORDER if kernel.operation == operation)
 
 

@@ -77,7 +77,8 @@ DEVICES = {
 class Strides:
     """Element strides of the operands in canonical order, and what their addresses are multiples of.
 
-    x is in the order (n, h, w, c), weight in (k, r, s, c), residual, y and index in (n, p, q, k).
+    x is in the order (n, h, w, c), weight in (k, r, s, c), residual, y and index in (n, p, q, k); residual stands for the
+    other operand of a sum too.
     """
 
     x: Quad
@@ -108,7 +109,9 @@ def canonical(strides: tuple[int, ...], layout: str, order: str) -> Quad:
 def default_strides(problem: Any) -> Strides:
     """Return the strides of contiguous and aligned operands of a problem."""
     x = canonical(contiguous(problem.x_shape), problem.layout, "NHWC")
-    y = canonical(contiguous(problem.y_shape), problem.layout, "NHWC")
+    y = canonical(contiguous(problem.y_shape), getattr(problem, "out_layout", problem.layout), "NHWC")
+    if hasattr(problem, "other"):
+        return Strides(x=x, y=y, residual=x if problem.other else Strides.residual)
     if not hasattr(problem, "weight_layout"):
         return Strides(x=x, y=y, index=y)
     weight = canonical(contiguous(problem.weight_shape), problem.weight_layout, "KRSC")
@@ -168,7 +171,7 @@ class Kernel(Protocol):
     """A kernel description. One module-level instance per file of kernels/, named after the .cuh."""
 
     name: str
-    operation: str  # "conv2d" or "pool2d": the only problems it is asked about
+    operation: str  # "conv2d", "pool2d", "conv2d_pool2d" or "elementwise": the only problems it is asked about
     header: str
 
     def declines(self, problem: Any, device: Device) -> str | None:

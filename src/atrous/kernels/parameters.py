@@ -178,6 +178,22 @@ class FirstPoolArguments(ctypes.Structure):
     _fields_ = [("first", FirstArguments), ("pool", PoolArguments), ("patch", PatchArguments)]
 
 
+class ElementwiseArguments(ctypes.Structure):
+    """Mirror of struct ElementwiseArguments."""
+
+    _fields_ = [
+        ("x", ctypes.c_void_p),
+        ("other", ctypes.c_void_p),
+        ("y", ctypes.c_void_p),
+        ("sizes", _Strides),  # of four axes, whatever they are
+        ("x_stride", _Strides),  # elements, of these axes
+        ("other_stride", _Strides),
+        ("y_stride", _Strides),
+        ("epilogue", Epilogue),
+        *((name, ctypes.c_int) for name in ("x_type", "x_vectors", "y_vectors", "reserved")),
+    ]
+
+
 def pointer_names(structure: type[ctypes.Structure]) -> tuple[str, ...]:
     """Return the names of the pointer slots, which lead every argument struct."""
     kind = structure._fields_[0][1]
@@ -198,6 +214,23 @@ def epilogue(problem: Any) -> Epilogue:
         bias_type=DATA_TYPES[problem.bias or problem.dtype],
         y_type=DATA_TYPES[problem.out_dtype],
         y_zero_point=problem.out_zero_point,
+    )
+
+
+def elementwise_arguments(problem: Any, sizes: Any, x: Any, other: Any, y: Any, **flags: bool) -> bytes:
+    """Return the bytes of ElementwiseArguments, pointers zero, for axes of these sizes and strides; `flags` are x_vectors and y_vectors."""
+    name, *numbers = problem.activation
+    low, high = (*numbers, 0.0, 0.0)[:2]
+    return bytes(
+        ElementwiseArguments(
+            sizes=_Strides(*sizes),
+            x_stride=_Strides(*x),
+            other_stride=_Strides(*other),
+            y_stride=_Strides(*y),
+            epilogue=Epilogue(activation_a=low, activation_b=high, activation=ACTIVATION_CODES[name], y_type=DATA_TYPES[problem.out_dtype]),
+            x_type=DATA_TYPES[problem.dtype],
+            **flags,
+        )
     )
 
 
