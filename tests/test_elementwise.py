@@ -16,7 +16,30 @@ from atrous.problem import ElementwiseProblem, parse
 DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "uint8")
 ENGINES = {"arrays": arrays, "simulated": simulated}
 #: what casts meet: ties, what saturates, what only some types hold
-SPECIAL = (0.0, -0.0, 0.5, 1.5, 2.5, -0.5, -1.5, 126.5, 127.5, -128.5, 254.5, 255.5, 256.0, -300.0, 65504.0, 65520.0, 1e-8, 3.4e38, 1e300, np.inf, -np.inf, np.nan)
+SPECIAL = (
+    0.0,
+    -0.0,
+    0.5,
+    1.5,
+    2.5,
+    -0.5,
+    -1.5,
+    126.5,
+    127.5,
+    -128.5,
+    254.5,
+    255.5,
+    256.0,
+    -300.0,
+    65504.0,
+    65520.0,
+    1e-8,
+    3.4e38,
+    1e300,
+    np.inf,
+    -np.inf,
+    np.nan,
+)
 
 
 @pytest.fixture(params=ENGINES)
@@ -186,7 +209,9 @@ def test_case_strings(case):
     assert parse(str(parse(case))) == parse(case)
 
 
-@pytest.mark.parametrize("case", ["n1c2h3w4_tonhwc_f16_f32_f32", "n1c2h3w4_tonhwc_relu_f16", "n1c2h3w4_tonchw_f16_nchw", "n1c2_tonhwc_f16", "n1c2h3w4_add_pad1_f16"])
+@pytest.mark.parametrize(
+    "case", ["n1c2h3w4_tonhwc_f16_f32_f32", "n1c2h3w4_tonhwc_relu_f16", "n1c2h3w4_tonchw_f16_nchw", "n1c2_tonhwc_f16", "n1c2h3w4_add_pad1"]
+)
 def test_case_strings_without_a_meaning(case):
     with pytest.raises(ProblemError):
         parse(case)

@@ -196,7 +196,8 @@ def explain_problem(problem: Problem, device: Device, engine: str | None = None,
     chosen = best is None
     reason = None if chosen else "chosen only when asked for with engine='arrays', or where no CUDA engine serves the array"
     rows.append(dict(kernel="arrays", chosen=chosen, reason=reason, microseconds=None, launch=None))
-    lines.append(("->" if chosen else "  ") + " arrays: " + (reason or ("" if isinstance(problem, ElementwiseProblem) else "windows and matrix products ") + "in array calls"))
+    how = "array calls" if isinstance(problem, ElementwiseProblem) else "windows and matrix products in array calls"
+    lines.append(("->" if chosen else "  ") + " arrays: " + (reason or how))
     return Explanation("\n".join(lines), rows)
 
 

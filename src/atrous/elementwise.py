@@ -87,9 +87,7 @@ def to_nchw(x: Any, *, dtype: Any = None, out: Any = None, stream: Any = None, e
 
 
 @reports("add")
-def add(
-    x: Any, other: Any, *, activation: Any = None, dtype: Any = None, out: Any = None, stream: Any = None, engine: str | None = None
-) -> Any:
+def add(x: Any, other: Any, *, activation: Any = None, dtype: Any = None, out: Any = None, stream: Any = None, engine: str | None = None) -> Any:
     """Return activation(x + other) of two arrays of one shape: what joins two branches of a graph.
 
     The sum and the activation are float32 arithmetic, float64 for float64 arrays; one rounding at the store.

@@ -55,9 +55,7 @@ class ElementwiseProblem:
         return "add" if self.other else f"to_{(self.out_layout or self.layout).lower()}"
 
     @classmethod
-    def make(
-        cls, x_shape: Any, verb: str, *, dtype: str, out_dtype: str | None = None, layout: str = "NHWC", activation: Any = None
-    ) -> ElementwiseProblem:
+    def make(cls, x_shape: Any, verb: str, *, dtype: str, out_dtype: str | None = None, layout: str = "NHWC", activation: Any = None) -> ElementwiseProblem:
         """Return the problem that these user arguments mean, or raise ProblemError; `layout` is that of a sum's arrays."""
         name = {"tonhwc": "to_nhwc", "tonchw": "to_nchw"}.get(verb, "add")
         arg.one_of(name, "verb", verb, cls.VERBS)

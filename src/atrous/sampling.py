@@ -103,7 +103,7 @@ def random_elementwise(seed: int) -> ElementwiseProblem:
     source = {"tonhwc": "NCHW", "tonchw": "NHWC"}.get(verb, layout)
     dtype = _pick(random, INPUT_DTYPES)
     words = {"layout": layout, "activation": _pick(random, ACTIVATIONS) if random.random() < 0.7 else None} if verb == "add" else {}
-    out_dtype = _pick(random, INPUT_DTYPES) if random.random() < 0.6 else dtype
+    out_dtype = _pick(random, INPUT_DTYPES) if random.random() < 0.75 else dtype
     return ElementwiseProblem.make(tuple(sizes[letter] for letter in source), verb, dtype=dtype, out_dtype=out_dtype, **words)
 
 

@@ -7,4 +7,14 @@ from .conv_pool import conv2d_pool2d, conv2d_pool2d_unrounded
 from .elementwise import elementwise, elementwise_unrounded
 from .pool import pool2d, pool2d_unrounded, tap_weights
 
-__all__ = ["conv2d", "conv2d_pool2d", "conv2d_pool2d_unrounded", "conv2d_unrounded", "elementwise", "elementwise_unrounded", "pool2d", "pool2d_unrounded", "tap_weights"]
+__all__ = [
+    "conv2d",
+    "conv2d_pool2d",
+    "conv2d_pool2d_unrounded",
+    "conv2d_unrounded",
+    "elementwise",
+    "elementwise_unrounded",
+    "pool2d",
+    "pool2d_unrounded",
+    "tap_weights",
+]
