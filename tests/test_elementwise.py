@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,6 +15,9 @@ from atrous.interop import numpy_dtype
 from atrous.kernels import elementwise, transpose
 from atrous.kernels.base import Strides
 from atrous.problem import ElementwiseProblem, parse
+
+sys.path.insert(0, str(Path(__file__).parent / "proof"))
+import traffic
 
 DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "uint8")
 ENGINES = {"arrays": arrays, "simulated": simulated}
@@ -257,3 +263,22 @@ def test_pixels_of_rows_that_follow_each_other_are_one_axis():
     assert transpose.axes_of(problem, whole) == ((2, 1, 3, 20), (60, 4, 20, 1), (60, 12, 1, 3))
     apart = Strides(x=(60, 4, 1, 20), y=(90, 18, 3, 1))
     assert transpose.axes_of(problem, apart) == ((2, 5, 3, 4), (60, 4, 20, 1), (90, 18, 1, 3))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "n2c64h16w16_tonhwc_f16", "n2c64h16w16_tonchw_f16", "n1c64h16w16_tonhwc_f32", "n1c32h8w16_tonchw_f32", "n1c64h8w16_tonchw_f16_f32",
+        "n1c64h8w16_tonhwc_f32_f16", "n1c128h8w16_tonchw_i8", "n1c32h8w16_tonhwc_f64", "n1c128h8w16_tonhwc_u8_f32", "n1c64h16w16_add_relu_f16",
+    ],
+)  # fmt: skip
+def test_each_sector_is_moved_once_and_no_bank_is_asked_twice(case):
+    (found,) = traffic.records_of([case], "elementwise" if "_add_" in case else "transpose")
+    assert found["ratio"] == 1
+    assert found["shared_conflicts"] == 0
+
+
+def test_odd_sizes_move_by_elements_through_separate_banks():
+    """Sectors of rows that begin inside them are asked for by two warps; 49 pixels are 2 tiles of 64 columns at most."""
+    (found,) = traffic.records_of(["n2c65h7w7_tonhwc_f16"], "transpose")
+    assert found["main_loop_conflicts"] == 0

@@ -173,7 +173,7 @@ struct TransposeTile {
   template <class In, class Out>
   __device__ __forceinline__ void store_vectors(Out* y, int64 column_stride) const {
     constexpr int kGroups = kRows / (kTransposePieces * kOutVector);  // of 128 bytes of y
-#pragma unroll 2
+#pragma unroll 1
     for (int item = threadIdx.x; item < kGroups * kColumns * kTransposePieces; item += kTransposeThreads) {
       const int column = item / kTransposePieces % kColumns;
       const int group = item / (kTransposePieces * kColumns);
