@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import sys
 from pathlib import Path
 
@@ -176,6 +177,43 @@ def test_a_sum_may_be_written_over_its_terms(engine, dtype):
     both = numbers(shape, dtype, 1)
     atrous.add(both, both, out=both, engine=engine)
     same(both, cast(2 * numbers(shape, dtype, 1).astype(np.float64), dtype))
+
+
+def apart(shape, dtype):
+    """Return an array whose images are 2^31 elements apart, in memory that is reserved and never touched between them."""
+    size = (shape[0] - 1) * 2**31 + int(np.prod(shape[1:]))
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0x4000)
+    memory = np.frombuffer(mmap.mmap(-1, size * np.dtype(dtype).itemsize, flags=flags), dtype)
+    inner = [int(np.prod(shape[axis + 1 :])) for axis in (1, 2, 3)]
+    return np.lib.stride_tricks.as_strided(memory, shape, [step * memory.itemsize for step in (2**31, *inner)])
+
+
+def test_images_beyond_2_to_31_elements():
+    if reason := simulated.available():
+        pytest.skip(reason)
+    for shape in ((3, 16, 4, 8), (3, 3, 5, 7)):
+        x, y = apart(shape, "float16"), apart((shape[0], shape[2], shape[3], shape[1]), "float16")
+        x[...] = numbers(shape, "float16", 1)
+        same(atrous.to_nhwc(x, out=y, engine="simulated"), x.transpose(0, 2, 3, 1))
+        same(atrous.to_nchw(y, engine="simulated"), np.ascontiguousarray(x))
+        atrous.add(x, numbers(shape, "float16", 2), out=x, engine="simulated")
+        same(np.ascontiguousarray(x), add_of(shape, "float16"))
+
+
+@pytest.mark.parametrize("case", ["c16h4w8_tonhwc_f16", "c5h3w7_tonchw_f32_i8", "c3h4w5_add_gelu_f16", "c16h4w5_add_silu_bf16"])
+def test_an_image_has_the_same_bits_in_every_batch(engine, case):
+    problem = parse(f"n5{case}")
+    inputs = testing.random_inputs(problem, 3)
+    together = of(problem, inputs, engine)
+    for image in range(5):
+        same(of(problem, {name: array[image : image + 1] for name, array in inputs.items()}, engine), together[image : image + 1])
+
+
+def of(problem, inputs, engine):
+    """Return what a problem's public function gives."""
+    if problem.other:
+        return atrous.add(**inputs, activation=problem.activation, dtype=problem.out_dtype, engine=engine)
+    return getattr(atrous, problem._operation)(inputs["x"], dtype=problem.out_dtype, engine=engine)
 
 
 @pytest.mark.parametrize("shape", [(0, 4, 5, 6), (2, 0, 5, 6), (2, 4, 0, 6)], ids=str)
