@@ -92,3 +92,8 @@ def test_every_layer_has_a_family_and_every_batch(layer):
 )
 def test_families(case, family):
     assert suite.family(parse(case)) == family
+
+
+def test_what_moves_single_elements_is_no_layer():
+    with pytest.raises(ProblemError, match="a convolution or a pooling"):
+        suite.Layer("mine/join", "n1c8h4w4_add_relu_f16", 1).problem  # noqa: B018

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..arguments import DTYPES, FLOAT_DTYPES, INPUT_DTYPES
 from ..errors import ProblemError, sentence, shown
-from ..problem import WEIGHT_LAYOUT, Conv2dProblem, ConvPool2dProblem, Pool2dProblem, parse
+from ..problem import WEIGHT_LAYOUT, Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem, parse
 
 Problem = Conv2dProblem | Pool2dProblem | ConvPool2dProblem
 
@@ -43,7 +43,10 @@ class Layer:
     @property
     def problem(self) -> Problem:
         """What the case string says."""
-        return parse(self.case)
+        problem = parse(self.case)
+        if isinstance(problem, ElementwiseProblem):
+            raise ProblemError(sentence("bench", f"{self.name} is {self.case}", "a convolution or a pooling", "leave it out"))
+        return problem
 
 
 def folder() -> Path:

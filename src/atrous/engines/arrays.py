@@ -86,7 +86,7 @@ def workspace_bytes(problem: Conv2dProblem | Pool2dProblem | ElementwiseProblem)
     """
     budget = config.workspace_bytes()
     if hasattr(problem, "other"):
-        return arrays_elementwise.held_bytes(problem, budget)
+        return arrays_elementwise.held_bytes(problem, budget)  # type: ignore[arg-type]
     if hasattr(problem, "groups"):
         return arrays_conv.conv_steps(problem, budget).workspace_bytes()
     return arrays_pool.pool_steps(problem, budget).workspace_bytes()
