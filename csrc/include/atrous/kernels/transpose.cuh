@@ -117,30 +117,32 @@ struct TransposeTile {
     store_vec(reinterpret_cast<InBits*>(cell(row, column)), load_vec<1>(source));
   }
 
-  // All loads of a thread are under way before the first is waited for.
+  // Four loads of a thread are under way before the first is waited for.
   __device__ __forceinline__ void load_vectors(const InBits* x, int64 row_stride) const {
-    constexpr int kTurns = kRows * kTransposePieces / kTransposeThreads;
+    constexpr int kTurns = 4;
     constexpr int kWords = 16 / sizeof(Word);
-    const int column = static_cast<int>(threadIdx.x) % kTransposePieces * kInVector;
-    const int first_row = static_cast<int>(threadIdx.x) / kTransposePieces;
     constexpr int kStep = kTransposeThreads / kTransposePieces;
-    Vec<Word, kWords> held[kTurns] = {};
+    const int column = static_cast<int>(threadIdx.x) % kTransposePieces * kInVector;
     const bool whole = column + kInVector <= columns;
+#pragma unroll 1
+    for (int first = static_cast<int>(threadIdx.x) / kTransposePieces; first < rows; first += kTurns * kStep) {
+      Vec<Word, kWords> held[kTurns] = {};
 #pragma unroll
-    for (int turn = 0; turn < kTurns; ++turn) {
-      const int row = first_row + turn * kStep;
-      if (whole && row < rows) {
-        held[turn] = load_vec<kWords>(reinterpret_cast<const Word*>(x + row * row_stride + column));
+      for (int turn = 0; turn < kTurns; ++turn) {
+        const int row = first + turn * kStep;
+        if (whole && row < rows) {
+          held[turn] = load_vec<kWords>(reinterpret_cast<const Word*>(x + row * row_stride + column));
+        }
       }
-    }
 #pragma unroll
-    for (int turn = 0; turn < kTurns; ++turn) {
-      const int row = first_row + turn * kStep;
-      if (row >= rows) continue;
-      if (whole) {
-        store_piece(row, column, held[turn]);
-      } else {
-        for (int i = column; i < columns; ++i) copy_element(x + row * row_stride + i, row, i);
+      for (int turn = 0; turn < kTurns; ++turn) {
+        const int row = first + turn * kStep;
+        if (row >= rows) continue;
+        if (whole) {
+          store_piece(row, column, held[turn]);
+        } else {
+          for (int i = column; i < columns; ++i) copy_element(x + row * row_stride + i, row, i);
+        }
       }
     }
   }
