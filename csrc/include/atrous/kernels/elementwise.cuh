@@ -120,7 +120,8 @@ __device__ __forceinline__ void move_element(const ElementwiseArguments& a, int6
 }
 
 template <class Real>
-__global__ void __launch_bounds__(kElementwiseThreads) elementwise(const __grid_constant__ ElementwiseArguments a) {
+__global__ void __launch_bounds__(kElementwiseThreads, sizeof(Real) == 8 ? 3 : 4)
+    elementwise(const __grid_constant__ ElementwiseArguments a) {
   const DataType x_type = static_cast<DataType>(a.x_type);
   const bool runs = a.x_vectors != 0 && begins_a_run(a.x, x_type) && begins_a_run(a.other, x_type) &&
                     begins_a_run(a.y, static_cast<DataType>(a.epilogue.y_type));
