@@ -7,7 +7,7 @@ import functools
 import numpy as np
 
 from atrous import reference
-from atrous.problem import Conv2dProblem, Pool2dProblem
+from atrous.problem import Conv2dProblem, ElementwiseProblem, Pool2dProblem
 
 
 class Reference:
@@ -68,6 +68,9 @@ class Public:
 
 def run(door, problem, inputs):
     """Run a problem on its operands through a door, pads passed as four numbers."""
+    if isinstance(problem, ElementwiseProblem):
+        words = {"activation": problem.activation} if problem.other else {}
+        return getattr(door, problem._operation)(*inputs.values(), out_dtype=problem.out_dtype, **words)
     top, bottom, left, right = problem.pads
     words = {"stride": problem.stride, "dilation": problem.dilation, "layout": problem.layout, "padding": ((top, bottom), (left, right))}
     if isinstance(problem, Conv2dProblem):

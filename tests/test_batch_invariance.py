@@ -21,7 +21,7 @@ CASES = (
     "c6h4w5_k12r2s3_stride2x1_g3_f64_nchw", "c4h4w4_k5r3s3_same_i8_outi8_scalef32_zp3", "c3h5w5_k4r2s2_pad1_reflect_dil2_f16",
     "c5h5w6_max_r3s2_pad1_stride2x1_f16_indices", "c3h5w6_max_r2s2_f32_nchw", "c5h6w5_avg_r3s3_pad1_stride2_f32", "c3h7w6_avg_r7s6_f16_nchw",
     "c4h5w6_lp3_r2s3_pad1_f32", "c4h5w6_lp2_r5s5_pad2_stride1_bf16_nchw", "c5h5w4_rms_r2s2_f16", "c4h6w5_gaussian_r3s3_pad1_stride1_f32",
-    "c4h6w5_custom_r5s4_stride1_f64_nchw",
+    "c4h6w5_custom_r5s4_stride1_f64_nchw", "c16h4w8_tonhwc_f16", "c5h3w7_tonchw_f32_bf16", "c3h4w5_add_gelu_f16", "c16h4w5_add_silu_bf16_nchw",
 )  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def bits(y):
 
 
 def batch(problem, inputs, start, stop):
-    part = {name: array[start:stop] if name in ("x", "residual") else array for name, array in inputs.items()}
+    part = {name: array[start:stop] if name in ("x", "residual", "other") else array for name, array in inputs.items()}
     return dataclasses.replace(problem, n=stop - start), part
 
 
@@ -61,5 +61,5 @@ def test_every_kind_and_kernel_is_among_them():
     problems = [parse(f"n1{case}") for case in CASES]
     assert {problem.kind for problem in problems if hasattr(problem, "kind")} == {"max", "avg", "lp", "rms", "weighted"}
     takers = {answer.kernel for problem in problems for answer in choose.options(problem, DEVICES["simulated"]) if answer.reason is None}
-    # test_conv_pool_edges.py and test_conv_first_pool.py compare batches of pooled convolutions, test_elementwise.py those of single elements
-    assert takers == {kernel.name for kernel in kernels.ORDER if kernel.operation not in ("conv2d_pool2d", "elementwise")}
+    # test_conv_pool_edges.py and test_conv_first_pool.py compare batches of pooled convolutions
+    assert takers == {kernel.name for kernel in kernels.ORDER if kernel.operation != "conv2d_pool2d"}

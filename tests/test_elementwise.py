@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from libraries import library  # noqa: F401
 
 import atrous
-from atrous import ProblemError, testing
-from atrous.engines import arrays, simulated
+from atrous import ProblemError, config, testing
+from atrous.engines import arrays, arrays_elementwise, simulated
 from atrous.interop import numpy_dtype
 from atrous.kernels import elementwise, transpose
 from atrous.kernels.base import Strides
@@ -101,10 +102,10 @@ def test_every_cast_rounds_once_and_saturates(engine, dtype, out_dtype):
         want = cast(wide.astype(np.float32) if dtype != "float64" and out_dtype == "bfloat16" else wide, out_dtype)
         if (dtype, out_dtype) == ("float64", "bfloat16"):
             problem = ElementwiseProblem.make(x.shape, "tonhwc", dtype=dtype, out_dtype=out_dtype)
-            testing.assert_matches(atrous.to_nhwc(x, dtype=out_dtype, engine=engine), testing.expected_output(problem, {"x": x}), problem)
+            testing.assert_matches(atrous.to_nhwc(x, out_dtype=out_dtype, engine=engine), testing.expected_output(problem, {"x": x}), problem)
             continue
-        same(atrous.to_nhwc(x, dtype=out_dtype, engine=engine), np.ascontiguousarray(want.transpose(0, 2, 3, 1)))
-        same(atrous.to_nchw(np.ascontiguousarray(x.transpose(0, 2, 3, 1)), dtype=out_dtype, engine=engine), want)
+        same(atrous.to_nhwc(x, out_dtype=out_dtype, engine=engine), np.ascontiguousarray(want.transpose(0, 2, 3, 1)))
+        same(atrous.to_nchw(np.ascontiguousarray(x.transpose(0, 2, 3, 1)), out_dtype=out_dtype, engine=engine), want)
 
 
 def test_a_type_moved_to_itself_keeps_its_bits():
@@ -162,7 +163,7 @@ def test_slices_of_channels_are_outputs(engine, channels):
     same(whole[..., : 2 * channels], want)
     assert (whole[..., 2 * channels :] == 77).all()
     planes = np.full((2, 2 * channels, 4, 8), 77, np.float32)
-    atrous.to_nchw(np.ascontiguousarray(first.transpose(0, 2, 3, 1)), dtype="float32", out=planes[:, channels:], engine=engine)
+    atrous.to_nchw(np.ascontiguousarray(first.transpose(0, 2, 3, 1)), out_dtype="float32", out=planes[:, channels:], engine=engine)
     same(planes[:, channels:], first.astype(np.float32))
     assert (planes[:, :channels] == 77).all()
 
@@ -177,6 +178,29 @@ def test_a_sum_may_be_written_over_its_terms(engine, dtype):
     both = numbers(shape, dtype, 1)
     atrous.add(both, both, out=both, engine=engine)
     same(both, cast(2 * numbers(shape, dtype, 1).astype(np.float64), dtype))
+
+
+def test_an_axis_of_one_element_has_no_step(engine):
+    """Other strides on it are the same memory in the same order."""
+    x = numbers((1, 4, 5, 6), "float32", 1)
+    again = np.lib.stride_tricks.as_strided(x, x.shape, (4, *x.strides[1:]))
+    same(atrous.add(x, numbers(x.shape, "float32", 2), out=again, engine=engine), add_of(x.shape, "float32"))
+
+
+def test_every_library_and_pieces_of_an_image(library, monkeypatch):  # noqa: F811
+    """Five rows in pieces of two, then images in pieces of two."""
+    make, back, kind = library
+    first, second = numbers((3, 5, 4, 6), "float32", 1), numbers((3, 5, 4, 6), "float32", 2)
+    problem = ElementwiseProblem.make(first.shape, "add", dtype="float32")
+    row = arrays_elementwise.held_bytes(problem, 1)
+    for budget in (2**40, 2 * row, 11 * row):
+        monkeypatch.setattr(config, "workspace_bytes", lambda budget=budget: budget)
+        calls = (atrous.to_nhwc, [first]), (atrous.to_nchw, [first]), (atrous.add, [first, second])
+        answers = [function(*map(make, given), engine="arrays") for function, given in calls]
+        assert {type(answer) for answer in answers} == {kind}
+        wants = first.transpose(0, 2, 3, 1), first.transpose(0, 3, 1, 2), add_of(first.shape, "float32")
+        for answer, want in zip(answers, wants):
+            same(np.ascontiguousarray(back(answer)), np.ascontiguousarray(want))
 
 
 def apart(shape, dtype):
@@ -200,26 +224,10 @@ def test_images_beyond_2_to_31_elements():
         same(np.ascontiguousarray(x), add_of(shape, "float16"))
 
 
-@pytest.mark.parametrize("case", ["c16h4w8_tonhwc_f16", "c5h3w7_tonchw_f32_i8", "c3h4w5_add_gelu_f16", "c16h4w5_add_silu_bf16"])
-def test_an_image_has_the_same_bits_in_every_batch(engine, case):
-    problem = parse(f"n5{case}")
-    inputs = testing.random_inputs(problem, 3)
-    together = of(problem, inputs, engine)
-    for image in range(5):
-        same(of(problem, {name: array[image : image + 1] for name, array in inputs.items()}, engine), together[image : image + 1])
-
-
-def of(problem, inputs, engine):
-    """Return what a problem's public function gives."""
-    if problem.other:
-        return atrous.add(**inputs, activation=problem.activation, dtype=problem.out_dtype, engine=engine)
-    return getattr(atrous, problem._operation)(inputs["x"], dtype=problem.out_dtype, engine=engine)
-
-
 @pytest.mark.parametrize("shape", [(0, 4, 5, 6), (2, 0, 5, 6), (2, 4, 0, 6)], ids=str)
 def test_nothing_gives_nothing(engine, shape):
     x = np.zeros(shape, np.float16)
-    assert atrous.to_nhwc(x, dtype="float32", engine=engine).shape == (shape[0], shape[2], shape[3], shape[1])
+    assert atrous.to_nhwc(x, out_dtype="float32", engine=engine).shape == (shape[0], shape[2], shape[3], shape[1])
     assert atrous.to_nchw(x, engine=engine).shape == (shape[0], shape[3], shape[1], shape[2])
     assert atrous.add(x, x, engine=engine).shape == shape
 
@@ -231,12 +239,13 @@ def test_what_makes_no_sense_is_refused():
         (lambda: atrous.add(x, x[..., :2]), "other has shape (1, 2, 3, 2); expected (1, 2, 3, 4) (N, H, W, C)"),
         (lambda: atrous.add(x, x.astype("float32")), "other has dtype float32; expected float16"),
         (lambda: atrous.add(x, x, activation="swoosh"), "activation is 'swoosh'"),
-        (lambda: atrous.add(x, x, dtype="int32"), "dtype is 'int32'; expected one of"),
+        (lambda: atrous.add(x, x, out_dtype="int32"), "out_dtype is 'int32'; expected one of"),
         (lambda: atrous.add(wide[..., :4], x, out=wide[..., 1:5]), "out shares memory with x"),
         (lambda: atrous.to_nhwc(x[0]), "expected"),
-        (lambda: atrous.to_nhwc(x, dtype="complex64"), "dtype is 'complex64'"),
+        (lambda: atrous.to_nhwc(x, out_dtype="complex64"), "out_dtype is 'complex64'"),
         (lambda: atrous.to_nhwc(x, out=np.zeros((1, 2, 3, 4), np.float16)), "out has shape (1, 2, 3, 4); expected (1, 3, 4, 2) (N, H, W, C)"),
-        (lambda: atrous.to_nchw(x.reshape(1, 1, 1, 24), out=x.reshape(1, 24, 1, 1)), "out shares memory with x"),
+        (lambda: atrous.to_nchw(x.reshape(1, 1, 1, 24), out=x.reshape(1, 24, 1, 1)), "out shares memory with x; expected an output of its own;"),
+        (lambda: atrous.add(x, x, out=x[:, ::-1]), "an output of its own (only x or other may be the output itself)"),
         (lambda: atrous.to_nhwc(x.astype("int32")), "dtype of x is 'int32'"),
     ):
         with pytest.raises(ProblemError) as refused:

@@ -216,6 +216,14 @@ def test_torch_views(engine):
     assert (out[..., [0, 4, 5]] == 99).all()
 
 
+def test_torch_elements_at_odd_addresses():
+    """On a device such an array ends in a fault that no later call survives."""
+    torch = optional("torch")
+    x = torch.frombuffer(bytearray(4 * 24 + 1), dtype=torch.float32, offset=1).view(1, 2, 3, 4)
+    with pytest.raises(atrous.ProblemError, match="x starts at an address that is no multiple of 4, the alignment of float32"):
+        atrous.to_nchw(x)
+
+
 # Outputs in the caller's memory.
 
 

@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "reference": {"problem", "geometry", "weighting"},
     "engines": {"launch", "errors", "config"},
     "interop": {"errors"},
+    "streams": {"errors"},
     "overlap": {"interop"},
     "operands": {"errors", "interop", "overlap"},
     "choose": {"kernels", "problem", "config", "errors"},
@@ -43,12 +44,12 @@ MAY_IMPORT["sequence"] = {"interop", "launch"}
 MAY_IMPORT["trials"] = {"config", "kernels", "launch", "problem"}
 MAY_IMPORT["verify"] = {"trials", "choose", "sequence", "engines", "kernels", "launch", "ledger", "redzones", "sampling", "testing", "weighting"}
 MAY_IMPORT["verify"] |= {"interop", "arguments", "config", "errors", "problem"}
-MAY_IMPORT["recall"] = {"interop", "kernels", "overlap"}
+MAY_IMPORT["recall"] = {"interop", "kernels", "overlap", "streams"}
 MAY_IMPORT["checks"] = {"choose", "errors", "operands", "problem", "window"}
 MAY_IMPORT["routes"] = {"choose", "engines", "errors", "interop", "kernels", "launch", "operands", "problem", "sequence"}
-MAY_IMPORT["plan"] = {"routes", "sequence", "checks", "recall", "choose", "config", "problem", "interop", "operands", "weighting"}
+MAY_IMPORT["plan"] = {"routes", "streams", "sequence", "checks", "recall", "choose", "config", "problem", "interop", "operands", "weighting"}
 MAY_IMPORT["plan"] |= MAY_IMPORT["problem"]
-MAY_IMPORT["repeats"] = {"recall", "requests", "routes", "sequence", "config", "interop", "kernels", "operands", "overlap", "problem"}
+MAY_IMPORT["repeats"] = {"recall", "requests", "routes", "sequence", "streams", "config", "interop", "kernels", "operands", "overlap", "problem"}
 _DOORS = {"plan", "requests", "operands", "problem", "interop", "errors", "arguments"}
 MAY_IMPORT.update(
     requests={"arguments", "errors", "interop", "operands", "problem"},

@@ -12,7 +12,7 @@ from .geometry import PADDING_NAMES
 _LONG = {short: name for name, short in DTYPES.items()}
 _SIZES = re.compile(r"([a-z])(\d+)")
 _REAL = r"\d+(?:\.\d*)?(?:e[+-]?\d+)?"
-_ELEMENTWISE = ("tonhwc", "tonchw", "add")
+ELEMENTWISE_VERBS = ("tonhwc", "tonchw", "add")
 _KINDS = ("max", "avg", "lp", "rms", "gaussian", "inverse", "binomial", "custom")
 
 
@@ -165,7 +165,7 @@ def _words(case: str) -> list[str]:
 
 def split_elementwise(case: str) -> tuple[dict[str, int], dict[str, Any]] | None:
     """Return (sizes of x, options) of a case string whose second word is tonhwc, tonchw or add, else None."""
-    if not isinstance(case, str) or len(case) > 1000 or len(words := _words(case)) < 2 or words[1] not in _ELEMENTWISE:
+    if not isinstance(case, str) or len(case) > 1000 or len(words := _words(case)) < 2 or words[1] not in ELEMENTWISE_VERBS:
         return None
     options: dict[str, Any] = {"verb": words[1], "dtype": "float32"}
     dtypes = [_LONG[word] for word in words[2:] if word in _LONG]
@@ -199,7 +199,7 @@ def _split_pool(case: str, words: list[str]) -> tuple[Any, dict[str, Any]]:
     if kind == "l" and value:
         kind = "lp"
     if kind not in _KINDS or (value and kind not in ("lp", "gaussian")):
-        raise _refusal(case, words[1], f"one of {', '.join(_KINDS)}")
+        raise _refusal(case, words[1], f"one of {', '.join(_KINDS + (ELEMENTWISE_VERBS if words[0] else ()))}")
     if kind == "lp":
         options.update(kind="lp", power=float(value or 2.0))
     elif kind in ("max", "avg", "rms"):

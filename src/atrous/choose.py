@@ -181,7 +181,7 @@ def explain_problem(problem: Problem, device: Device, engine: str | None = None,
     bound = "compute" if flops / rate >= moved / device.bandwidth else "memory"
     lines = [
         f"{operation_of(problem)} {problem}",
-        f"  x {problem.x_shape} -> y {problem.y_shape}, {problem.layout}",
+        f"  x {problem.x_shape} -> y {problem.y_shape}, {' -> '.join(dict.fromkeys((problem.layout, getattr(problem, 'out_layout', problem.layout))))}",
         f"  {flops:,} FLOPs, at least {moved:,} bytes; floor on {device.name} {floor * 1e6:.3f} us ({bound}-bound, {units}; estimate)",
     ]
     answers = options(problem, device)

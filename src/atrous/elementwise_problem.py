@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import arguments as arg
-from .casestring import format_case
+from .casestring import ELEMENTWISE_VERBS, format_case
 from .errors import ProblemError, sentence
 
 
@@ -26,8 +26,6 @@ class ElementwiseProblem:
     other: bool = False
     activation: tuple[Any, ...] = ("none",)
 
-    VERBS = ("tonhwc", "tonchw", "add")
-
     def __post_init__(self) -> None:
         name = self._operation
         arg.one_of(name, "layout", self.layout, arg.LAYOUTS)
@@ -35,7 +33,7 @@ class ElementwiseProblem:
         for word, value in (("out_dtype", self.dtype), ("out_layout", self.layout)):
             if not getattr(self, word):
                 object.__setattr__(self, word, value)
-        arg.one_of(name, "dtype", self.out_dtype, arg.INPUT_DTYPES, "pass dtype=None or one of these")
+        arg.one_of(name, "out_dtype", self.out_dtype, arg.INPUT_DTYPES, "pass out_dtype=None or one of these")
         arg.one_of(name, "out_layout", self.out_layout, arg.LAYOUTS)
         if self.other == (self.layout != self.out_layout):
             came = f"x is {self.layout}, y is {self.out_layout} and other is {'given' if self.other else 'missing'}"
@@ -47,7 +45,7 @@ class ElementwiseProblem:
 
     @property
     def verb(self) -> str:
-        """The word of the case string: one of VERBS."""
+        """The word of the case string: one of ELEMENTWISE_VERBS."""
         return "add" if self.other else f"to{self.out_layout.lower()}"
 
     @property
@@ -58,7 +56,7 @@ class ElementwiseProblem:
     def make(cls, x_shape: Any, verb: str, *, dtype: str, out_dtype: str | None = None, layout: str = "NHWC", activation: Any = None) -> ElementwiseProblem:
         """Return the problem that these user arguments mean, or raise ProblemError; `layout` is that of a sum's arrays."""
         name = {"tonhwc": "to_nhwc", "tonchw": "to_nchw"}.get(verb, "add")
-        arg.one_of(name, "verb", verb, cls.VERBS)
+        arg.one_of(name, "verb", verb, ELEMENTWISE_VERBS)
         arg.one_of(name, "layout", layout, arg.LAYOUTS)
         out_layout = layout if verb == "add" else verb.removeprefix("to").upper()
         source = layout if verb == "add" else {"NHWC": "NCHW", "NCHW": "NHWC"}[out_layout]

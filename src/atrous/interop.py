@@ -124,9 +124,14 @@ def numpy_operand(operation: str, name: str, array: Any, device: str = "cpu") ->
     strides = element_strides(operation, name, array.strides, array.itemsize)
     pointer = array.ctypes.data or 0  # None where an empty array has no address
     if pointer % alignment:
-        came = f"{name} starts at an address that is no multiple of {alignment}, the alignment of {dtype}"
-        raise ProblemError(sentence(operation, came, "aligned elements", f"pass a copy of {name}"))
+        raise misaligned(operation, name, alignment, dtype)
     return Operand(array, array.shape, strides, dtype, device, pointer, array.flags.writeable)
+
+
+def misaligned(operation: str, name: str, alignment: int, dtype: str) -> ProblemError:
+    """Return what refuses an array whose elements no instruction can load."""
+    came = f"{name} starts at an address that is no multiple of {alignment}, the alignment of {dtype}"
+    return ProblemError(sentence(operation, came, "aligned elements", f"pass a copy of {name}"))
 
 
 def known_dtype(operation: str, name: str, dtype: str, native: bool = True) -> str:
@@ -150,7 +155,10 @@ class CuPy(Library):
             array = self.cupy.asarray(array)  # a view: __cuda_array_interface__ of some other library
         dtype = known_dtype(operation, name, array.dtype.name)
         strides = element_strides(operation, name, array.strides, array.itemsize)
-        return Operand(array, array.shape, strides, dtype, f"cuda:{array.device.id}", array.data.ptr, True)
+        pointer = array.data.ptr
+        if pointer % array.itemsize:  # on a device a fault that no call of the process survives
+            raise misaligned(operation, name, array.itemsize, dtype)
+        return Operand(array, array.shape, strides, dtype, f"cuda:{array.device.id}", pointer, True)
 
     def empty(self, shape: tuple[int, ...], dtype: str, like: Operand) -> Any:
         with self.on(like, -1):
@@ -200,8 +208,11 @@ class Torch(Library):
         if array.device.type not in ("cpu", "cuda"):
             raise ProblemError(sentence(operation, f"{name} is on the device {str(array.device)!r}", "'cpu' or 'cuda'", f"move {name} with .to()"))
         device = "cpu" if array.device.type == "cpu" else f"cuda:{array.device.index}"
+        pointer = array.data_ptr()
+        if pointer % array.element_size():
+            raise misaligned(operation, name, array.element_size(), dtype)
         view = self.view(array, dtype) if device == "cpu" else array
-        return Operand(view, tuple(array.shape), tuple(array.stride()), dtype, device, array.data_ptr(), True)
+        return Operand(view, tuple(array.shape), tuple(array.stride()), dtype, device, pointer, True)
 
     def view(self, tensor: Any, dtype: str) -> Any:
         """Return the NumPy view of a CPU tensor."""
@@ -380,21 +391,3 @@ def unreadable(operation: str, name: str, error: Exception) -> ProblemError:
 def device_index(operand: Operand) -> int:
     """Return the number of a CUDA device."""
     return int(operand.device.partition(":")[2] or 0)
-
-
-def stream_pointer(operation: str, stream: Any) -> int:
-    """Return the CUDA stream handle that `stream` means: an int, or an object with `__cuda_stream__`, `ptr` or `cuda_stream`."""
-    if isinstance(stream, int) and not isinstance(stream, bool) and stream >= 0:
-        return stream
-    if hasattr(stream, "__cuda_stream__"):
-        protocol = stream.__cuda_stream__
-        try:
-            return int((protocol() if callable(protocol) else protocol)[1])
-        except Exception as error:  # the stream's own, of any kind
-            came = f"stream cannot be used: its __cuda_stream__ raised {type(error).__name__}: {error}"
-            raise ProblemError(sentence(operation, came, "(version, handle)", "pass the handle as an int")) from error
-    for attribute in ("ptr", "cuda_stream"):
-        if isinstance(getattr(stream, attribute, None), int):
-            return int(getattr(stream, attribute))
-    came = f"stream is {shown(stream)} of type {type(stream).__name__}"
-    raise ProblemError(sentence(operation, came, "an int >= 0 or an object with __cuda_stream__", "pass stream=None for the current stream"))

@@ -66,6 +66,13 @@ def vector(operation: str, name: str, operand: Operand | None, length: int) -> s
     return operand.dtype
 
 
+def same_elements(first: Operand, second: Operand) -> bool:
+    """Return whether two operands of one shape are the same memory in the same order; what an axis of one element steps over is nothing."""
+    if (first.pointer, first.dtype) != (second.pointer, second.dtype):
+        return False
+    return all(size == 1 or mine == theirs for size, mine, theirs in zip(first.shape, first.strides, second.strides))
+
+
 def output(operation: str, library: Library, name: str, out: Any, shape: tuple[int, ...], dtype: str, inputs: Operands, axes: str) -> Operand:
     """Return the facts of an output the caller gave, or raise ProblemError if it cannot be written as asked."""
     other = library_of(operation, name, out)
@@ -89,16 +96,15 @@ def output(operation: str, library: Library, name: str, out: Any, shape: tuple[i
                 f"allocate {name} afresh",
             )
         )
-    free = ("x", "other") if "other" in inputs else ("residual",)  # each element is read by the one that then writes it
+    free = ("x", "other") if "other" in inputs else ("residual",) if "residual" in inputs else ()  # each element is read by the one that then writes it
     for other_name, given in inputs.items():
-        same = (given.pointer, given.strides, given.dtype) == (operand.pointer, operand.strides, operand.dtype)
-        in_place = other_name in free and same
-        if not in_place and may_share_memory(given, operand):
+        if not (other_name in free and same_elements(given, operand)) and may_share_memory(given, operand):
+            own = "an output of its own" + (f" (only {' or '.join(free)} may be the output itself)" if free else "")
             raise ProblemError(
                 sentence(
                     operation,
                     f"{name} shares memory with {other_name}",
-                    f"an output of its own (only {' or '.join(free)} may be the output itself)",
+                    own,
                     f"pass another {name}, or a copy of {other_name}",
                 )
             )

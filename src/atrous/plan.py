@@ -11,12 +11,13 @@ from .arguments import WEIGHTINGS
 from .checks import check_inputs, named_words, output_axes, resize
 from .choose import Explanation, Problem, explain_problem, operation_of
 from .errors import ProblemError, sentence, shown, typed
-from .interop import Library, Operand, numpy_dtype, stream_pointer
+from .interop import Library, Operand, numpy_dtype
 from .operands import Operands, gather, output, same_device
 from .problem import Pool2dProblem
 from .recall import Recall
 from .routes import route
 from .sequence import Memory
+from .streams import stream_pointer
 from .weighting import tap_weights
 
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import Any
 
-from .interop import Library, Operand, numpy_dtype, stream_pointer
+from .interop import Library, Operand, numpy_dtype
 from .kernels.base import MOST_ALIGNMENT, alignment_of
 from .overlap import byte_range
+from .streams import stream_pointer
 
 #: library -> all that a check asks of an array but its address
 FORMS: dict[str, Callable[[Any], Hashable]] = {

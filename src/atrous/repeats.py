@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from . import config
-from .interop import Library, numpy_dtype, stream_pointer
+from .interop import Library, numpy_dtype
 from .kernels.base import MOST_ALIGNMENT, alignment_of
 from .operands import Operands
 from .overlap import byte_range
@@ -21,6 +21,7 @@ from .recall import ADDRESSES, FORMS
 from .requests import PLAIN, types_of
 from .routes import Route, route, strides_of
 from .sequence import Bound, Memory
+from .streams import stream_pointer
 
 MOST_CALLS = 1024
 #: the operands of a convolution in the order in which calls bring them

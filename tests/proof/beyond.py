@@ -15,7 +15,7 @@ if __name__ == "__main__":
 
 from atrous import kernels, testing
 from atrous.engines import simulated
-from atrous.problem import Conv2dProblem, ConvPool2dProblem, parse
+from atrous.problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, parse
 from atrous.redzones import FLOAT_POISON, Guarded, Host
 from atrous.sequence import scratch_of
 
@@ -59,6 +59,10 @@ CASES = {
     "pair_y_nhwc": "n1c8h8300w8192_k72r3s3_pad1_bf16+max_r3s3_pad1_stride1",
     "pair_first_x_nhwc": "n1c3h27000w27000_k8r3s3_pad1_f16+max_r3s3_pad1_stride2",
     "pair_first_x_nchw": "n1c3h27000w27000_k8r3s3_pad1_f16_bias_nchw+max_r2s2",
+    "to_nhwc": "n1c64h8300w8192_tonhwc_f16",
+    "to_nchw": "n1c64h8300w8192_tonchw_bf16_f32",
+    "add_nhwc": "n1c64h8320w8192_add_f16",
+    "add_nchw": "n1c64h8320w8192_add_relu_i8_nchw",
     "pair_first_y_nchw": "n1c1h8300w8192_k72r3s3_pad1_bf16_nchw+max_r2s3_stride1",
 }  # fmt: skip
 
@@ -174,8 +178,23 @@ def expected_pair(problem, x, inputs, flat):
     return np.max(found, 0), None
 
 
+def sources(problem, flat):
+    """Return the flat indices in x of these elements of y, which may be in another order."""
+    at = dict(zip(problem.out_layout, np.unravel_index(flat, problem.y_shape)))
+    return np.ravel_multi_index(tuple(at[letter] for letter in problem.layout), problem.x_shape)
+
+
+def expected_elements(problem, x, inputs, flat):
+    """Return y at these flat indices, but for what is added."""
+    return values_at(sources(problem, flat)).astype(np.float64), None
+
+
 def fill(problem, x, flat):
     """Write x under the windows of these elements of y."""
+    if isinstance(problem, ElementwiseProblem):
+        where = sources(problem, flat)
+        x.flat[where] = values_at(where).astype(x.flat.dtype)
+        return
     if isinstance(problem, ConvPool2dProblem):
         problem, flat = problem.conv, np.unique(np.concatenate([under[real] for under, real in under_windows(problem, flat)]))
     n, p, q, _ = sites(problem, flat)
@@ -192,7 +211,8 @@ def constants(problem):
     problem = getattr(problem, "conv", problem)
     random = np.random.default_rng(7)
     if not isinstance(problem, Conv2dProblem):
-        return {"tap_weight": testing.exact_inputs(dataclasses.replace(problem, n=1, h=9, w=9, c=1))["tap_weight"]} if problem.weighting == "custom" else {}
+        small = dataclasses.replace(problem, n=1, h=9, w=9, c=1)
+        return {"tap_weight": testing.exact_inputs(small)["tap_weight"]} if getattr(problem, "weighting", "") == "custom" else {}
     dtype = testing.numpy_dtype(problem.dtype)
     made = {"weight": random.integers(1, 4, problem.weight_shape).astype(dtype)}
     for name in ("scale", "bias"):
@@ -217,8 +237,9 @@ def check(case, kernel, index=None):
     operands = {"x": Sparse(problem.x_shape, problem.dtype), "y": Sparse(problem.y_shape, problem.out_dtype)}
     if getattr(problem, "return_indices", False):
         operands["index"] = Sparse(problem.y_shape, problem.index_dtype)
-    if getattr(problem, "residual", False):
-        operands["residual"] = Sparse(problem.y_shape, problem.out_dtype)
+    added = next((name for name in ("residual", "other") if getattr(problem, name, False)), None)
+    if added is not None:
+        operands[added] = Sparse(problem.y_shape, problem.out_dtype)
     inputs = constants(problem)
     pointers = {name: array.ctypes.data for name, array in inputs.items()} | {name: operand.pointer for name, operand in operands.items()}
     scratch = {name: Guarded(Host(), (size,), "uint8", poison=FLOAT_POISON) for name, size in scratch_of(launch).items()}
@@ -235,8 +256,8 @@ def check(case, kernel, index=None):
         prepared.run_blocks(slots, [block])  # on zeros, to see which pages of y are the block's
         flat = operands["y"].written()
         fill(problem, operands["x"], flat)
-        if "residual" in operands:
-            operands["residual"].flat[flat] = values_at(flat)
+        if added is not None:
+            operands[added].flat[flat] = values_at(flat)
         operands["y"].clear()
         prepared.run_blocks(slots, [block])
         if (wrong := difference(problem, operands, inputs, flat, block, blocks)) is not None:
@@ -249,9 +270,9 @@ def difference(problem, operands, inputs, flat, block, blocks):
     """Return what one block wrote wrongly, or None; what it left is zero, which no right output is."""
     if not flat.size:
         return "nothing was written to y"
-    expect = {Conv2dProblem: expected_convolution, ConvPool2dProblem: expected_pair}.get(type(problem), expected_pooling)
+    expect = {Conv2dProblem: expected_convolution, ConvPool2dProblem: expected_pair, ElementwiseProblem: expected_elements}.get(type(problem), expected_pooling)
     want, offsets = expect(problem, operands["x"], inputs, flat)
-    want = want + values_at(flat) if "residual" in operands else want
+    want = want + values_at(flat) if "residual" in operands or "other" in operands else want
     got = operands["y"].flat[flat]
     mine = got != 0
     want = want.astype(got.dtype).astype(np.float64)

@@ -17,7 +17,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import atrous
-from atrous import interop
+from atrous import interop, streams
 
 
 class OwnError(Exception):
@@ -123,8 +123,8 @@ def stream_faults():
             yield (
                 f"{operation}: stream raises {exception.__name__}",
                 "stream",
-                lambda stream=stream: interop.stream_pointer("stream", stream),
-                lambda: interop.stream_pointer("stream", 7),
+                lambda stream=stream: streams.stream_pointer("stream", stream),
+                lambda: streams.stream_pointer("stream", 7),
             )
 
 

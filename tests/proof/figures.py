@@ -39,6 +39,7 @@ FIGURES = (
     Figure("beyond_2e31", "launches of the first, a middle and the last block on more than 2^31 elements, every kernel and layout", "oneDNN 110 cases"),
     Figure("batch_invariant", "batch sizes, 1 to 64 for every operation, in which each image has the bits that it has alone", '"not guaranteed"'),
     Figure("traffic_depthwise", "bytes asked of global memory by depthwise layers of stride 1, in units of x, weights and y once, the worst", "", falls=True),
+    Figure("traffic_depthwise_large", "the same of depthwise layers with windows of more than 7x7", "", falls=True),
     Figure("traffic_pool", "the same of pools whose windows do not overlap", "", falls=True),
     Figure("traffic_pool_overlap", "the same of pools whose windows overlap", "", falls=True),
     Figure("traffic_grouped", "the same of grouped convolutions", "", falls=True),

@@ -47,12 +47,14 @@ def check_kernels(variant: str, headers: set[str]) -> str | None:
     """Run random problems on the kernels of some headers; return the first failure."""
     built = instances_here()
     families = [kernel for kernel in kernels.ORDER if headers & headers_of(kernel)]
+    draws = {"conv2d_pool2d": sampling.random_pair, "elementwise": sampling.random_elementwise}
+    draws |= dict.fromkeys(("conv_depthwise", "conv_depthwise_planes"), sampling.random_depthwise)
     for kernel in families:
         wanted = lambda launch, header=kernel.header: (  # noqa: E731
             launch.header == header and built.issuperset(launch.names) and not headers.isdisjoint(part.header for part in launch.sequence)
         )
         prover = Prover("simulated", wanted=wanted)
-        draw = sampling.random_pair if kernel.operation == "conv2d_pool2d" else sampling.random_problem
+        draw = draws.get(kernel.name) or draws.get(kernel.operation, sampling.random_problem)
         seed = FIRST_SEED
         while prover.ledger.problems < PROBLEMS[variant] // len(families) and seed < FIRST_SEED + MOST_DRAWS:
             prover.prove(draw(seed), seed)
@@ -100,9 +102,9 @@ def check_edges(headers: set[str]) -> int:
     if not any("/kernels/" in header for header in headers):
         return 0
     tests = Path(__file__).resolve().parents[1]
-    names = ("kernels_edges", "pool_edges", "pool_stream", "igemm_edges", "first_edges", "conv_pool_edges", "beyond_2e31")
+    names = "kernels_edges", "conv_depthwise", "pool_edges", "pool_stream", "igemm_edges", "first_edges", "conv_pool_edges", "elementwise", "beyond_2e31"
     # but for what starts Python anew, on a build that is not this one
-    options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", "not 32_bits"]
+    options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", "not 32_bits and not sector and not separate_banks"]
     return int(pytest.main([*options, *(str(tests / f"test_{name}.py") for name in names)]))
 
 

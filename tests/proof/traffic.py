@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import itertools
 import json
 import re
 import subprocess
@@ -30,10 +31,17 @@ MAIN_LOOP = 0.1
 FIGURES = {
     "depthwise stride 1": "traffic_depthwise",
     "depthwise strided": "",
+    "depthwise large": "traffic_depthwise_large",
     "pool without overlap": "traffic_pool",
     "pool with overlap": "traffic_pool_overlap",
     "grouped": "traffic_grouped",
 }
+
+
+#: class of layers -> the most bytes that a kernel may ask for, in units of the least
+CEILINGS = {"depthwise stride 1": 1.10, "pool without overlap": 1.10, "pool with overlap": 1.35}
+#: windows of more rows or columns are a class of their own
+LARGE_WINDOW = 7
 
 
 class Traffic:
@@ -185,6 +193,8 @@ def class_of(problem: Any) -> str | None:
             return None
         if problem.groups < problem.c:
             return "grouped"
+        if max(problem.r, problem.s) > LARGE_WINDOW:
+            return "depthwise large"
         return "depthwise stride 1" if problem.stride == (1, 1) else "depthwise strided"
     if not hasattr(problem, "kind"):
         return None
@@ -212,13 +222,13 @@ def affordable(problem: Any) -> Any:
 
 
 def layers() -> list[tuple[str, Any]]:
-    """Return (name, problem at batch 1) of the suite's depthwise, grouped and pooling layers, each problem once."""
+    """Return (name, problem at batch 1) of the suite's depthwise, grouped and pooling layers in both layouts, each problem once."""
     from atrous.bench import suite
 
     found = {}
-    for net in suite.networks():
+    for net, layout in itertools.product(suite.networks(), ("NHWC", "NCHW")):
         for layer in suite.read(net):
-            problem = suite.at(layer.problem, batch=1)
+            problem = suite.at(layer.problem, batch=1, layout=layout)
             if class_of(problem):
                 found.setdefault(str(problem), (layer.name, problem))
     return list(found.values())

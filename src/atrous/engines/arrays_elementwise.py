@@ -48,7 +48,7 @@ def elementwise(problem: ElementwiseProblem, budget: int, x: Any, other: Any, ou
     images, rows = _piece(problem, budget)
     for image in range(0, problem.n, images):
         for row in range(0, problem.h, rows):
-            cut = {"N": slice(image, image + images), "H": slice(row, row + rows)}
+            cut = {"N": slice(image, min(problem.n, image + images)), "H": slice(row, min(problem.h, row + rows))}
             source, target = (tuple(cut.get(letter, slice(None)) for letter in layout) for layout in (problem.layout, problem.out_layout))
             values = x[source]
             if other is not None:

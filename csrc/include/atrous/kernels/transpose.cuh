@@ -7,12 +7,11 @@
 //           each, and stores lines of y of 16 bytes a lane, 8 lanes a line. A side whose rows do not begin at
 //           multiples of 16 bytes, or whose fastest axis has another step, moves by elements, neighbours to neighbours.
 // Shared    kRows rows of x's bytes. Where y is stored by vectors a row has 128 bytes, and its 16-byte piece p stands
-// in
-//           place p ^ (row / kOutVector % 8): the 8 lanes of a row write 8 places, and the 8 lanes of a line, which
+//           in place p ^ (row / kOutVector % 8): the 8 lanes of a row write 8 places, and the 8 lanes of a line, which
 //           read rows kOutVector apart, read from 8 of them, while the 4 lines of a warp read words of one place: no
 //           bank twice. Where y is stored by elements a row has a word more, and 32 rows below one another are 32
 //           banks.
-// Requires  No other operand.
+// Requires  No other operand, and fewer than 2^31 tiles.
 // Cost      Reads x once, writes y once.
 #pragma once
 

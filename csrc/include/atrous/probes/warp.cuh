@@ -1,5 +1,4 @@
-// Probes of the primitives that kernels of few units stand on: shuffles, ballots, barriers, packed maxima, casts and
-// activations.
+// Probes of shuffles, ballots, barriers, packed maxima, casts and activations.
 #pragma once
 
 #include "atrous/epilogue.cuh"
