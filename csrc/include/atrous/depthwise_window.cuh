@@ -12,9 +12,9 @@ struct SquareWindow {
   static constexpr int kAhead = kStride == 1 ? 3 : 2;         // chunks under way
   static constexpr int kAges = (kR + kStride - 1) / kStride;  // outputs that hold one row
 };
-using Window3 = SquareWindow<3, 1, 4>;
+using Window3 = SquareWindow<3, 1, 3>;
 using Window3Stride2 = SquareWindow<3, 2, 4>;
-using Window5 = SquareWindow<5, 1, 3>;
+using Window5 = SquareWindow<5, 1, 2>;
 using Window5Stride2 = SquareWindow<5, 2, 3>;
 using Window7 = SquareWindow<7, 1, 2>;
 struct AnyWindow {

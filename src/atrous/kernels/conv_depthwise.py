@@ -34,7 +34,7 @@ WARP = 32
 COLUMNS, CHANNELS = 4, 4
 #: window -> threads of a block, registers of a thread that the launch bounds allow, and chunks under way, as in depthwise_window.cuh
 MOST_THREADS = {window: 256 if window == ANY else 128 for window in WINDOWS}
-REGISTERS = {window: 168 if "Window5" in window else 256 if window == "Window7" else 128 for window in WINDOWS}
+REGISTERS = {window: 168 if window in ("Window3", "Window5Stride2") else 256 if window in ("Window5", "Window7") else 128 for window in WINDOWS}
 AHEAD = {window: 2 if "Stride2" in window or window == ANY else 3 for window in WINDOWS}
 #: threads that share a cell: 8 neighbours read weights that follow each other, or those of at most 8, whatever thread they begin with
 CELL_THREADS = (1, 2, 3, 4, 5, 6, 7, 8, 16, 24, 32, 48, 64)

@@ -285,7 +285,7 @@ __device__ __forceinline__ void pool_by(Whole, const PoolStreamArguments& s) {
 }
 
 template <class T, class Layout, class Way, template <class> class Reduction>
-__global__ void __launch_bounds__(kStreamThreads) pool_stream(const __grid_constant__ PoolStreamArguments s) {
+__global__ void __launch_bounds__(kStreamThreads, 2) pool_stream(const __grid_constant__ PoolStreamArguments s) {
   pool_by<T, Layout, Reduction>(Way{}, s);
 }
 
