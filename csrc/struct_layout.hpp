@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "atrous/grouped_arguments.hpp"
 #include "atrous/probes/probe.hpp"
 #include "atrous/problem.hpp"
 #include "atrous/stream_arguments.hpp"
@@ -97,6 +98,17 @@ inline StructLayout depthwise_arguments_layout() {
       ATROUS_FIELD(apart_h),     ATROUS_FIELD(apart_w),      ATROUS_FIELD(row_stride),   ATROUS_FIELD(column_stride),
       ATROUS_FIELD(chunk_rows),  ATROUS_FIELD(lead),         ATROUS_FIELD(ring_chunks),  ATROUS_FIELD(row_pieces),
       ATROUS_FIELD(group_cells), ATROUS_FIELD(group_pieces), ATROUS_FIELD(reserved),     {"sizeof", sizeof(Struct)}};
+}
+
+inline StructLayout grouped_arguments_layout() {
+  using Struct = GroupedArguments;
+  return {ATROUS_FIELD(conv),          ATROUS_FIELD(weight_row),   ATROUS_FIELD(items),
+          ATROUS_FIELD(slabs),         ATROUS_FIELD(slab_tiles),   ATROUS_FIELD(group_units),
+          ATROUS_FIELD(column_tiles),  ATROUS_FIELD(tile_columns), ATROUS_FIELD(strips),
+          ATROUS_FIELD(strip_rows),    ATROUS_FIELD(phases_h),     ATROUS_FIELD(phases_w),
+          ATROUS_FIELD(apart_h),       ATROUS_FIELD(apart_w),      ATROUS_FIELD(column_stride),
+          ATROUS_FIELD(lead),          ATROUS_FIELD(cell_pieces),  ATROUS_FIELD(bank_bits),
+          ATROUS_FIELD(plane_cells),   ATROUS_FIELD(front_bytes),  {"sizeof", sizeof(Struct)}};
 }
 
 inline StructLayout planes_arguments_layout() {
@@ -233,6 +245,7 @@ inline StructLayout struct_layout(const std::string& name) {
   if (name == "GemmArguments") return gemm_arguments_layout();
   if (name == "DepthwiseArguments") return depthwise_arguments_layout();
   if (name == "PlanesArguments") return planes_arguments_layout();
+  if (name == "GroupedArguments") return grouped_arguments_layout();
   if (name == "PoolArguments") return pool_arguments_layout();
   if (name == "PoolStreamArguments") return pool_stream_arguments_layout();
   if (name == "PatchArguments") return patch_arguments_layout();

@@ -162,6 +162,20 @@ def test_a_pool_without_overlap_touches_every_sector_once():
     assert traffic.figures_of([found])["traffic_pool"] == found["ratio"]
 
 
+#: ResNeXt-50's layers of fewer than 32 channels a group, of stride 1 and 2
+GROUPED = (
+    "n1c128h56w56_k128r3s3_pad1_g32_f16_bias_relu", "n1c256h28w28_k256r3s3_pad1_g32_f16_bias_relu", "n1c512h14w14_k512r3s3_pad1_g32_f16_bias_relu",
+    "n1c256h56w56_k256r3s3_pad1_stride2_g32_f16_bias_relu", "n1c512h28w28_k512r3s3_pad1_stride2_g32_f16_bias_relu",
+)  # fmt: skip
+
+
+def test_grouped_layers_move_each_byte_once():
+    """Within a tenth of the least, and no two lanes of the main loop meet in a bank."""
+    for found in traffic.records_of(list(GROUPED), kernel="conv_grouped"):
+        assert found["ratio"] <= 1.10, (found["case"], found["ratio"])
+        assert found["main_loop_conflicts"] == 0, (found["case"], found["places"])
+
+
 def test_layers_are_of_every_class():
     assert {traffic.class_of(problem) for _, problem in traffic.layers()} >= {key for key, figure in traffic.FIGURES.items() if figure}
 

@@ -6,6 +6,8 @@
 
 namespace atrous {
 
+void add_conv_grouped(std::vector<KernelEntry>& entries);
+
 namespace {
 
 using AddEntries = void (*)(std::vector<KernelEntry>& entries);
@@ -16,6 +18,7 @@ constexpr AddEntries kFamilies[] = {
     add_conv_direct,
     add_conv_first,
     add_conv_first_pool,
+    add_conv_grouped,
     add_conv_igemm_sm80,
     add_conv_igemm_sm80_bfloat16,
     add_conv_igemm_sm80_float32,

@@ -24,6 +24,8 @@ WIDE = 0.3
 PAIR_EVERY = 11
 #: and every so manieth, of those that are no such pooling, a convolution of one channel a group
 DEPTHWISE_EVERY = 13
+#: and every so manieth one of few channels a group
+GROUPED_EVERY = 13
 #: and every so manieth moves or adds elements
 ELEMENTWISE_EVERY = 13
 ELEMENT_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "uint8": 1}
@@ -59,13 +61,15 @@ def random_problem(seed: int, kind: str | None = None) -> Conv2dProblem | Pool2d
 def any_problem(seed: int) -> Conv2dProblem | Pool2dProblem | ConvPool2dProblem | ElementwiseProblem:
     """Return a small valid problem of any operation.
 
-    One in PAIR_EVERY is of random_pair, one in DEPTHWISE_EVERY of random_depthwise, one in ELEMENTWISE_EVERY of random_elementwise; others are of
-    random_problem.
+    One in PAIR_EVERY is of random_pair, one in DEPTHWISE_EVERY of random_depthwise, one in GROUPED_EVERY of random_grouped, one in ELEMENTWISE_EVERY of
+    random_elementwise; others are of random_problem.
     """
     if seed % PAIR_EVERY == 5:
         return random_pair(seed)
     if seed % DEPTHWISE_EVERY == 6:
         return random_depthwise(seed)
+    if seed % GROUPED_EVERY == 8:
+        return random_grouped(seed)
     return random_elementwise(seed) if seed % ELEMENTWISE_EVERY == 7 else random_problem(seed)
 
 
@@ -87,6 +91,34 @@ def random_depthwise(seed: int) -> Conv2dProblem:
         channels, filters = _pick(random, (1, 3, 8, 16, 20, 40, 72)), _pick(random, (1, 1, 1, 2, 3) if random.random() < 0.6 else (1,))
         try:
             problem = _convolution_of(random, _pick(random, ("float32", *SHORT_FLOATS)), form, n, h, w, channels, 1, filters)
+        except AtrousError:
+            continue
+        if problem.flops <= MOST_FLOPS:
+            return problem
+
+
+def random_grouped(seed: int) -> Conv2dProblem:
+    """Return a small valid convolution of 4 to 24 channels a group in floats of 16 bits, the same for the same seed.
+
+    Nine in ten windows are 3x3 with stride 1 or 2, of which one in four is dilated; one in four convolutions has other numbers of filters than of channels.
+    """
+    random = np.random.default_rng([seed, 102])
+    while True:
+        form = _window(random)
+        if random.random() < 0.9:
+            apart, steps = int(random.integers(1, 4)) if random.random() < 0.25 else 1, _pair(random, 1, 2)
+            stride = steps if random.random() < 0.3 else (steps[0], steps[0])
+            pads = (int(random.integers(0, 4)), int(random.integers(-1, 4))), (int(random.integers(0, 3)), int(random.integers(-1, 3)))
+            if random.random() < 0.5:  # of one phase of dilated windows, 2 is 2 * dilation
+                stride = tuple(step if step == 1 else step * apart for step in stride)
+            form = {"window": (3, 3), "dilation": (apart, apart), "stride": stride, "padding": pads}
+        n, (h, w) = int(random.integers(1, 4)), _pair(random, 3, 20)
+        w = int(random.integers(20, 70)) if random.random() < 0.2 else w
+        channels = _pick(random, _pick(random, ((4,), (5, 6, 8, 8), (9, 12, 16, 16), (20, 24, 24))))
+        filters = _pick(random, (1, 4, 7, 8, 12, 16, 20, 33)) if random.random() < 0.25 else channels
+        groups = _pick(random, (2, 3, 4, 8) if channels < 9 else (2, 3, 4))
+        try:
+            problem = _convolution_of(random, _pick(random, SHORT_FLOATS), form, n, h, w, groups, channels, filters)
         except AtrousError:
             continue
         if problem.flops <= MOST_FLOPS:

@@ -34,6 +34,8 @@ CASES = {
     "depthwise_planes": "n1c64h33000w2048_k64r3s3_pad1_g64_f16_nchw",
     "depthwise_many_images_nchw": "n70000c64h31w32_k64r3s3_pad1_g64_f32_nchw_residual",
     "conv_groups": "n1c64h8300w8192_k16r3s3_stride2_g4_u8_zp3_outf32_scalef32",
+    "grouped_rows": "n1c64h33000w2048_k64r3s3_pad1_stride1x2_g8_bf16_bias",
+    "grouped_many_images": "n70000c64h31w32_k64r3s3_pad1_g16_f16_residual",
     "conv_many_images": "n70000c16h65w64_k16r3s3_pad1_bf16",
     "conv_many_images_nchw": "n70000c16h65w64_k4r3s3_pad1_reflect_f16_nchw",
     "conv_long_rows": "n1c2h3w1500000000_k2r2s3_i8",

@@ -29,6 +29,14 @@ SCHEDULES = tuple(
     f"{word}:{seed}:{landing}" for landing in ("latest", "earliest", "random") for word, seed in (("in-order", 0), ("reverse", 0), ("greedy", 1), ("random", 2))
 )
 FIRST_SEED = 3_000_000  # of seeds that no other check draws
+#: kernel or operation -> what its problems are drawn from, where others hardly ever meet it
+DRAWN = {
+    "conv_depthwise": sampling.random_depthwise,
+    "conv_depthwise_planes": sampling.random_depthwise,
+    "conv_grouped": sampling.random_grouped,
+    "conv2d_pool2d": sampling.random_pair,
+    "elementwise": sampling.random_elementwise,
+}
 #: draws after which a build of few instances counts as having met what it can
 MOST_DRAWS = 50_000
 
@@ -47,14 +55,12 @@ def check_kernels(variant: str, headers: set[str]) -> str | None:
     """Run random problems on the kernels of some headers; return the first failure."""
     built = instances_here()
     families = [kernel for kernel in kernels.ORDER if headers & headers_of(kernel)]
-    draws = {"conv2d_pool2d": sampling.random_pair, "elementwise": sampling.random_elementwise}
-    draws |= dict.fromkeys(("conv_depthwise", "conv_depthwise_planes"), sampling.random_depthwise)
     for kernel in families:
         wanted = lambda launch, header=kernel.header: (  # noqa: E731
             launch.header == header and built.issuperset(launch.names) and not headers.isdisjoint(part.header for part in launch.sequence)
         )
         prover = Prover("simulated", wanted=wanted)
-        draw = draws.get(kernel.name) or draws.get(kernel.operation, sampling.random_problem)
+        draw = DRAWN.get(kernel.name) or DRAWN.get(kernel.operation, sampling.random_problem)
         seed = FIRST_SEED
         while prover.ledger.problems < PROBLEMS[variant] // len(families) and seed < FIRST_SEED + MOST_DRAWS:
             prover.prove(draw(seed), seed)
@@ -102,7 +108,8 @@ def check_edges(headers: set[str]) -> int:
     if not any("/kernels/" in header for header in headers):
         return 0
     tests = Path(__file__).resolve().parents[1]
-    names = "kernels_edges", "conv_depthwise", "pool_edges", "pool_stream", "igemm_edges", "first_edges", "conv_pool_edges", "elementwise", "beyond_2e31"
+    names = ("kernels_edges", "conv_depthwise", "conv_grouped", "pool_edges", "pool_stream", "igemm_edges", "first_edges", "conv_pool_edges", "elementwise")
+    names += ("beyond_2e31",)
     # but for what starts Python anew, on a build that is not this one
     options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-k", "not 32_bits and not sector and not separate_banks"]
     return int(pytest.main([*options, *(str(tests / f"test_{name}.py") for name in names)]))

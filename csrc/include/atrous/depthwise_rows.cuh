@@ -3,6 +3,7 @@
 
 #include "atrous/geometry.hpp"
 #include "atrous/prims/async_copy.cuh"
+#include "atrous/row_items.cuh"
 #include "atrous/types.cuh"
 #include "atrous/vec.cuh"
 
@@ -17,54 +18,6 @@ struct DepthwiseTile {
 };
 
 using DepthwiseSums = float32[16];  // [kColumns][kChannels]
-
-// Output rows and columns of one phase: the first, and how many.
-struct DepthwiseItem {
-  int image;
-  int first_p, first_q;
-  int rows, columns;
-};
-
-// The items of a block, and the steps of each: a step takes a chunk and, but for the first a.lead, gives an output row.
-struct ItemWalk {
-  const DepthwiseArguments& a;
-  unsigned next;
-  DepthwiseItem item;
-  int step, steps;  // steps is 0 when no item is left
-
-  __device__ __forceinline__ explicit ItemWalk(const DepthwiseArguments& a) : a(a), next(blockIdx.x / a.slabs) {
-    find();
-  }
-
-  __device__ __forceinline__ void advance() {
-    if (++step == steps) find();
-  }
-
-  // Phases may have one output less than the first one: the last tile or strip of theirs may be empty.
-  __device__ __forceinline__ void find() {
-    step = steps = 0;
-    while (steps == 0 && next < a.items) {
-      item = decode(next);
-      next += gridDim.x / a.slabs;
-      if (item.rows > 0 && item.columns > 0) steps = item.rows + a.lead;
-    }
-  }
-
-  __device__ __forceinline__ DepthwiseItem decode(unsigned rest) const {
-    const ConvArguments& conv = a.conv;
-    const auto digit = [&rest](int size) {
-      const unsigned value = rest % size;
-      rest /= size;
-      return static_cast<int>(value);
-    };
-    const int column = digit(a.column_tiles) * a.tile_columns, row = digit(a.strips) * a.strip_rows;
-    const int phase_q = digit(a.phases_w), phase_p = digit(a.phases_h);
-    const int columns = ceil_divide(conv.q - phase_q, a.apart_w) - column;
-    const int rows = ceil_divide(conv.p - phase_p, a.apart_h) - row;
-    return {static_cast<int>(rest), phase_p + row * a.apart_h, phase_q + column * a.apart_w, min(rows, a.strip_rows),
-            min(columns, a.tile_columns)};
-  }
-};
 
 // What a block has in dynamic shared memory.
 template <class T>
@@ -127,7 +80,7 @@ struct RowLoader {
 
   const DepthwiseArguments& a;
   T* ring;
-  ItemWalk walk;
+  ItemWalk<DepthwiseArguments> walk;
   int chunk;  // of the ring
   int first_channel;
   bool whole;                // x comes in pieces
@@ -174,7 +127,7 @@ struct RowLoader {
   // row: [row_pieces] pieces; number: in the chunk. A row of the last chunk that no window of the item holds is zero.
   __device__ __forceinline__ void load_row(T* row, int number) const {
     const ConvArguments& conv = a.conv;
-    const DepthwiseItem& item = walk.item;
+    const RowItem& item = walk.item;
     const PaddingMode mode = static_cast<PaddingMode>(conv.padding_mode);
     const int first_h = item.first_p * conv.stride_h - conv.pad_top, below = walk.step * a.row_stride + number;
     const bool is_held = walk.step * a.chunk_rows + number < (item.rows - 1) * a.chunk_rows + conv.r;

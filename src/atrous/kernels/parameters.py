@@ -125,6 +125,19 @@ class PlanesArguments(ctypes.Structure):
     ]
 
 
+class GroupedArguments(ctypes.Structure):
+    """Mirror of struct GroupedArguments of grouped_arguments.hpp."""
+
+    _fields_ = [
+        ("conv", ConvArguments),
+        ("weight_row", ctypes.c_longlong),  # bytes
+        ("items", ctypes.c_uint),
+        *((name, ctypes.c_int) for name in ("slabs", "slab_tiles", "group_units", "column_tiles", "tile_columns", "strips", "strip_rows")),
+        *((name, ctypes.c_int) for name in ("phases_h", "phases_w", "apart_h", "apart_w", "column_stride", "lead")),
+        *((name, ctypes.c_int) for name in ("cell_pieces", "bank_bits", "plane_cells", "front_bytes")),
+    ]
+
+
 class PoolArguments(ctypes.Structure):
     """Mirror of struct PoolArguments."""
 

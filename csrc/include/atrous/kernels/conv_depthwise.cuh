@@ -55,7 +55,7 @@ struct DepthwiseThread {
     return thread;
   }
 
-  __device__ __forceinline__ bool has_outputs(const DepthwiseArguments& a, const DepthwiseItem& item) const {
+  __device__ __forceinline__ bool has_outputs(const DepthwiseArguments& a, const RowItem& item) const {
     return column < item.columns && channel < a.conv.k;
   }
 };
@@ -256,7 +256,7 @@ struct DepthwiseOutput {
            stride[0] * size % bytes == 0 && stride[1] * size % bytes == 0 && stride[2] * size % bytes == 0;
   }
 
-  __device__ __forceinline__ ColumnPlaces places(const DepthwiseItem& item, int row, const int64 (&stride)[4],
+  __device__ __forceinline__ ColumnPlaces places(const RowItem& item, int row, const int64 (&stride)[4],
                                                  bool whole) const {
     const int64 n = item.image, p = item.first_p + row * a.apart_h, q = item.first_q + thread.column * a.apart_w;
     const int64 offset = n * stride[0] + p * stride[1] + q * stride[2] + thread.channel * stride[3];
@@ -268,7 +268,7 @@ struct DepthwiseOutput {
   // What finish_values() adds. The residual is read by the thread that writes the same outputs.
   struct Terms {
     const DepthwiseOutput& output;
-    const DepthwiseItem& item;
+    const RowItem& item;
     int row;
 
     __device__ __forceinline__ void scale(DepthwiseSums& term) const { take(output.scale, term); }
@@ -287,7 +287,7 @@ struct DepthwiseOutput {
   };
 
   // Finishes an output row of the item.
-  __device__ __forceinline__ void write(const DepthwiseItem& item, int row, DepthwiseSums& sums) const {
+  __device__ __forceinline__ void write(const RowItem& item, int row, DepthwiseSums& sums) const {
     const ConvArguments& conv = a.conv;
     finish_values(conv, sums, Terms{*this, item, row});
     const ColumnPlaces y = places(item, row, conv.y_stride, y_whole);
@@ -313,7 +313,7 @@ __global__ void __launch_bounds__(Window::kThreads, Window::kBlocks)
   StreamedSums<T, Window> sums(a);
   int chunk = 0;
 #pragma unroll 1
-  for (ItemWalk walk(a); walk.steps > 0; walk.advance()) {
+  for (ItemWalk<DepthwiseArguments> walk(a); walk.steps > 0; walk.advance()) {
     prims::wait_copies<Window::kAhead - 1>();
     prims::sync_block();  // the chunk is there; the one whose place the next takes is summed
     loader.start_next();
