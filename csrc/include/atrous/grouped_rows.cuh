@@ -1,4 +1,4 @@
-// What conv_grouped stages in shared memory: rows of x by groups of channels, weights of a slab, and how they get there.
+// What conv_grouped stages: rows of x by groups of channels, the weights of a slab, and how they get there.
 #pragma once
 
 #include "atrous/geometry.hpp"
@@ -64,7 +64,7 @@ __device__ __forceinline__ int first_piece_of(const GroupedArguments& a, int sla
   return slab * a.slab_tiles / a.group_units * Groups::kPieces;
 }
 
-// The place of a piece in a staged row. Pieces of a cell change places, so that 8 neighbouring places, which an ldmatrix
+// The place of a piece in a staged row. Pieces of a cell change places, so that 8 neighbouring places, which ldmatrix
 // reads, and 8 pieces that follow each other, which neighbouring threads write, fall on the 128 bytes of all banks.
 __device__ __forceinline__ int grouped_place(const GroupedArguments& a, int place, int piece) {
   const int turn = place >> (3 - a.bank_bits) & ((1 << a.bank_bits) - 1);

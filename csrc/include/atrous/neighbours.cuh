@@ -19,6 +19,16 @@ struct Neighbours {
 // Bytes that the first of `count` neighbours is aligned to where they are moved in pieces.
 __device__ __forceinline__ int piece_bytes(int element_bytes, int count) { return min(16, count * element_bytes); }
 
+// Whether `count` neighbours along the last axis lie, from element `first` of every pixel on, one after another and
+// aligned to their pieces. base: an array of elements of so many bytes, by `stride`
+__device__ __forceinline__ bool lie_in_pieces(const void* base, const int64 (&stride)[4], int element_bytes,
+                                              int64 first, int count) {
+  const int bytes = piece_bytes(element_bytes, count);
+  return is_aligned(base, bytes) && stride[3] == 1 && first * element_bytes % bytes == 0 &&
+         stride[0] * element_bytes % bytes == 0 && stride[1] * element_bytes % bytes == 0 &&
+         stride[2] * element_bytes % bytes == 0;
+}
+
 // base: an array whose element type visit_type() hands over
 template <class Real, int kCount>
 struct LoadNeighbours {

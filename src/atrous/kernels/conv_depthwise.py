@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,13 +20,13 @@ from .depthwise import (
     depthwise_declines,
     multiplier_of,
     normal_arguments,
-    together_of,
     turns_of,
     window_of,
     x_bytes,
 )
 from .gemm_cost import moved_bytes
 from .parameters import BYTES, CPP_TYPES, ConvArguments, DepthwiseArguments, pointer_names
+from .row_items import Axis, Plan, every_plan, item_fields, most_items, plan_among, resident_blocks
 
 WARP = 32
 #: output columns of a thread, and its channels
@@ -50,28 +49,8 @@ SHARES = {
     ANY: (0.33, 0.20),
 }  # fmt: skip
 MULTIPLIER_SHARE = 0.17
-#: a longer strip reads hardly less: of 7 rows of a window 6 are read twice
-MOST_STRIP_ROWS = 256
 #: what a step of one block takes at least: a barrier, a row from shared memory, an output row: a guess
 STEP_SECONDS = 0.4e-6
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One axis of the outputs: phases that share no cells, each a convolution of stride `stride` without dilation."""
-
-    phases: int  # that have outputs
-    apart: int  # between neighbours of a phase
-    stride: int  # 1 where a phase has one output
-    outputs: int  # of the largest phase
-
-    @classmethod
-    def of(cls, outputs: int, stride: int, dilation: int) -> Axis:
-        """Return the phases of an axis."""
-        common = math.gcd(stride, dilation)
-        apart = dilation // common
-        most = -(-outputs // apart)
-        return cls(min(apart, outputs), apart, stride // common if most > 1 else 1, most)
 
 
 @dataclass(frozen=True)
@@ -230,31 +209,9 @@ def tile_of(shape: Shape, threads: int) -> Tile | None:
     return None
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A tile, how its columns are cut into strips, and how many blocks of a slab run together."""
-
-    tile: Tile
-    strip_rows: int
-    items: int
-    together: int
-
-    @property
-    def strips(self) -> int:
-        """Strips of the largest phase."""
-        return -(-self.tile.shape.rows.outputs // self.strip_rows)
-
-    @property
-    def blocks(self) -> int:
-        """Blocks of the launch."""
-        return self.together * self.tile.slabs
-
-
 def resident_of(tile: Tile, device: Device) -> int:
     """Return how many blocks a multiprocessor holds at once."""
-    by_shared = device.shared_per_multiprocessor // (tile.shared_bytes + 1024)  # a block takes 1 KB more than it asked for
-    by_registers = device.registers_per_multiprocessor // (REGISTERS[tile.shape.window] * tile.threads)
-    return max(1, min(by_shared, by_registers, device.threads_per_multiprocessor // tile.threads, 32))
+    return resident_blocks(tile, REGISTERS[tile.shape.window], device)
 
 
 def share_of(shape: Shape) -> float:
@@ -268,44 +225,22 @@ def tiles_of(shape: Shape) -> list[Tile]:
     return [tile for threads in (most, most // 2, most // 4) if (tile := tile_of(shape, threads)) is not None]
 
 
-def plan_of(problem: Any, device: Device) -> Plan:
+def plan_of(problem: Any, device: Device) -> Plan[Tile]:
     """Return the plan for a device: large blocks and long strips, unless that leaves multiprocessors without a block."""
-    plans = [_plan_with(problem, tile, device) for tile in tiles_of(shape_of(problem))]
-    return next((plan for plan in plans if plan.items * plan.tile.slabs >= device.multiprocessors), plans[-1])
+    return plan_among(tiles_of(shape_of(problem)), problem, resident_of, device)
 
 
-def _plan_with(problem: Any, tile: Tile, device: Device) -> Plan:
-    rows = tile.shape.rows
-    columns = problem.n * rows.phases * tile.shape.columns.phases * tile.column_tiles
-    resident = resident_of(tile, device)
-    blocks = max(1, columns * tile.slabs)
-    wanted = -(-resident * device.multiprocessors // blocks) if blocks < device.multiprocessors else 1
-    shortest = 2 * -(-tile.shape.r // rows.stride)  # a shorter strip reads more than half of its rows twice
-    strips = max(-(-rows.outputs // MOST_STRIP_ROWS), min(wanted, rows.outputs // shortest), 1)
-    strip_rows = -(-rows.outputs // strips)
-    items = columns * -(-rows.outputs // strip_rows)
-    return Plan(tile, strip_rows, items, together_of(items, tile.slabs, resident, device))
-
-
-def depthwise_arguments(problem: Any, strides: Strides, plan: Plan) -> bytes:
+def depthwise_arguments(problem: Any, strides: Strides, plan: Plan[Tile]) -> bytes:
     """Return the bytes of DepthwiseArguments, pointers zero."""
     tile = plan.tile
-    shape = tile.shape
-    names = ("lanes", "slabs", "cell_lanes", "column_tiles", "chunk_rows", "lead", "ring_chunks", "row_pieces", "group_cells", "group_pieces")
+    names = ("lanes", "cell_lanes", "chunk_rows", "lead", "ring_chunks", "row_pieces", "group_cells", "group_pieces")
     return bytes(
         DepthwiseArguments(
             conv=normal_arguments(problem, strides),
-            items=plan.items,
-            multiplier=shape.multiplier,
-            tile_columns=tile.columns,
-            strips=plan.strips,
-            strip_rows=plan.strip_rows,
-            phases_h=shape.rows.phases,
-            phases_w=shape.columns.phases,
-            apart_h=shape.rows.apart,
-            apart_w=shape.columns.apart,
-            row_stride=shape.rows.stride,
-            column_stride=shape.columns.stride,
+            multiplier=tile.shape.multiplier,
+            row_stride=tile.shape.rows.stride,
+            column_stride=tile.shape.columns.stride,
+            **item_fields(plan),
             **{name: getattr(tile, name) for name in names},
         )
     )
@@ -325,8 +260,7 @@ class ConvDepthwise:
         tiles = tiles_of(shape_of(problem))
         if not tiles:
             return f"rows for windows of {problem.r}x{problem.s} with stride {problem.stride} and their weights pass {MOST_SHARED_BYTES} bytes of shared memory"
-        shape = tiles[0].shape
-        most = problem.n * shape.rows.phases * shape.columns.phases * shape.rows.outputs * max(tile.column_tiles * tile.slabs for tile in tiles)
+        most = most_items(tiles, problem)
         return f"{most} blocks, one a row, are more than a grid's {GRID_LIMIT}" if most > GRID_LIMIT else None
 
     def launch(self, problem: Any, strides: Strides | None = None, device: Device | None = None) -> Launch:
@@ -335,12 +269,10 @@ class ConvDepthwise:
 
     def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
         """Yield the launches for all devices, and each with a block for every item: all give the same bits."""
-        found = [plan_of(problem, device) for device in DEVICES.values()]
-        found += [Plan(plan.tile, plan.strip_rows, plan.items, plan.items) for plan in found]
-        for plan in dict.fromkeys(found):
+        for plan in every_plan(plan_of(problem, device) for device in DEVICES.values()):
             yield self._launch(problem, strides, plan)
 
-    def _launch(self, problem: Any, strides: Strides | None, plan: Plan) -> Launch:
+    def _launch(self, problem: Any, strides: Strides | None, plan: Plan[Tile]) -> Launch:
         return Launch(
             name=f"{self.name}<{CPP_TYPES[problem.dtype]}, {plan.tile.shape.window}>",
             header=self.header,
@@ -351,7 +283,7 @@ class ConvDepthwise:
             pointers=pointer_names(ConvArguments),
         )
 
-    def _work(self, problem: Any, plan: Plan, device: Device) -> Work:
+    def _work(self, problem: Any, plan: Plan[Tile], device: Device) -> Work:
         tile, rows = plan.tile, plan.tile.shape.rows
         needed = (rows.outputs - 1) * rows.stride + tile.shape.r
         again = (plan.strips - 1) * max(0, tile.shape.r - rows.stride) / needed

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ..launch import Launch
 from .base import DEVICES, GRID_LIMIT, INT32_ELEMENTS, Device, Strides, default_strides
-from .conv_depthwise import MOST_STRIP_ROWS, WARP
-from .depthwise import MEMORY_SHARE, normal_arguments, together_of, turns_of, x_bytes
+from .conv_depthwise import WARP
+from .depthwise import MEMORY_SHARE, normal_arguments, turns_of, x_bytes
 from .gemm_cost import estimates_of, moved_bytes
 from .grouped_rows import AHEAD, BLOCKS, CHANNELS, MOST_WARPS, PRODUCT_COLUMNS, WINDOW, Shape, Tile, shape_of, tiles_of
 from .mma_types import HALF_POLICIES, mma_declines, policy_of, units_of
 from .packing import PackedRows, needs_packing, pack_launch, packed_rows
 from .parameters import ConvArguments, GroupedArguments, pointer_names
+from .row_items import Plan, every_plan, item_fields, most_items, plan_among, resident_blocks
 
 FEWEST_CHANNELS, MOST_CHANNELS = 4, 24
 #: instructions of a warp for 16 columns of a tile beside products and their loads: a quarter of a step's copies, of its way out and of its barrier;
@@ -24,26 +24,6 @@ OTHER_INSTRUCTIONS = 65
 STEP_SECONDS = 0.6e-6
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A tile, how its columns are cut into strips, and how many blocks of a slab run together."""
-
-    tile: Tile
-    strip_rows: int
-    items: int
-    together: int
-
-    @property
-    def strips(self) -> int:
-        """Strips of the largest phase."""
-        return -(-self.tile.shape.rows.outputs // self.strip_rows)
-
-    @property
-    def blocks(self) -> int:
-        """Blocks of the launch."""
-        return self.together * self.tile.slabs
-
-
 def registers_of(tile: Tile) -> int:
     """Return the registers of a thread that the launch bounds allow."""
     return min(255, 65536 // (BLOCKS[tile.shape.kind] * MOST_WARPS * WARP) // 8 * 8)
@@ -51,28 +31,12 @@ def registers_of(tile: Tile) -> int:
 
 def resident_of(tile: Tile, device: Device) -> int:
     """Return how many blocks a multiprocessor holds at once."""
-    by_shared = device.shared_per_multiprocessor // (tile.shared_bytes + 1024)  # a block takes 1 KB more than it asked for
-    by_registers = device.registers_per_multiprocessor // (registers_of(tile) * tile.threads)
-    return max(1, min(by_shared, by_registers, device.threads_per_multiprocessor // tile.threads, 32))
+    return resident_blocks(tile, registers_of(tile), device)
 
 
-def plan_of(problem: Any, device: Device) -> Plan:
+def plan_of(problem: Any, device: Device) -> Plan[Tile]:
     """Return the plan for a device: large blocks and long strips, unless that leaves multiprocessors without a block."""
-    plans = [_plan_with(problem, tile, device) for tile in tiles_of(shape_of(problem))]
-    return next((plan for plan in plans if plan.items * plan.tile.slabs >= device.multiprocessors), plans[-1])
-
-
-def _plan_with(problem: Any, tile: Tile, device: Device) -> Plan:
-    rows = tile.shape.rows
-    columns = problem.n * rows.phases * tile.shape.columns.phases * tile.column_tiles
-    resident = resident_of(tile, device)
-    blocks = max(1, columns * tile.slabs)
-    wanted = -(-resident * device.multiprocessors // blocks) if blocks < device.multiprocessors else 1
-    shortest = 2 * -(-WINDOW // rows.stride)  # a shorter strip reads more than half of its rows twice
-    strips = max(-(-rows.outputs // MOST_STRIP_ROWS), min(wanted, rows.outputs // shortest), 1)
-    strip_rows = -(-rows.outputs // strips)
-    items = columns * -(-rows.outputs // strip_rows)
-    return Plan(tile, strip_rows, items, together_of(items, tile.slabs, resident, device))
+    return plan_among(tiles_of(shape_of(problem)), problem, resident_of, device)
 
 
 def rows_of(problem: Any, shape: Shape) -> PackedRows:
@@ -80,25 +44,17 @@ def rows_of(problem: Any, shape: Shape) -> PackedRows:
     return packed_rows(problem, whole_filter_rows=shape.halves)
 
 
-def grouped_arguments(problem: Any, strides: Strides, plan: Plan, weight_row: int) -> bytes:
+def grouped_arguments(problem: Any, strides: Strides, plan: Plan[Tile], weight_row: int) -> bytes:
     """Return the bytes of GroupedArguments, pointers zero."""
-    tile, shape = plan.tile, plan.tile.shape
-    names = ("slabs", "slab_tiles", "column_tiles", "lead", "cell_pieces", "bank_bits", "plane_cells", "front_bytes")
+    tile = plan.tile
     return bytes(
         GroupedArguments(
             conv=normal_arguments(problem, strides),
             weight_row=weight_row,
-            items=plan.items,
-            group_units=shape.group_units,
-            tile_columns=tile.columns,
-            strips=plan.strips,
-            strip_rows=plan.strip_rows,
-            phases_h=shape.rows.phases,
-            phases_w=shape.columns.phases,
-            apart_h=shape.rows.apart,
-            apart_w=shape.columns.apart,
-            column_stride=shape.columns.stride,
-            **{name: getattr(tile, name) for name in names},
+            group_units=tile.shape.group_units,
+            column_stride=tile.shape.columns.stride,
+            **item_fields(plan),
+            **{name: getattr(tile, name) for name in ("slab_tiles", "lead", "cell_pieces", "bank_bits", "plane_cells", "front_bytes")},
         )
     )
 
@@ -138,8 +94,7 @@ class ConvGrouped:
             return f"H = {problem.h} and W = {problem.w} with padding {problem.pads} pass 2^31 - 1, and it counts cells of an axis in 32 bits"
         if max(problem.c, problem.k) > INT32_ELEMENTS - 2**16:
             return f"C is {problem.c} and K is {problem.k}, and it counts channels in 32 bits"
-        each = max(tile.column_tiles * tile.slabs for tile in tiles_of(shape))
-        most = problem.n * shape.rows.phases * shape.columns.phases * shape.rows.outputs * each
+        most = most_items(tiles_of(shape), problem)
         return f"{most} blocks, one a row, are more than a grid's {GRID_LIMIT}" if most > GRID_LIMIT else None
 
     def launch(self, problem: Any, strides: Strides | None = None, device: Device | None = None) -> Launch:
@@ -148,12 +103,10 @@ class ConvGrouped:
 
     def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
         """Yield the launches for all devices, and each with a block for every item: all give the same bits."""
-        found = [plan_of(problem, device) for device in DEVICES.values()]
-        found += [Plan(plan.tile, plan.strip_rows, plan.items, plan.items) for plan in found]
-        for plan in dict.fromkeys(found):
+        for plan in every_plan(plan_of(problem, device) for device in DEVICES.values()):
             yield self._launch(problem, strides, plan)
 
-    def _launch(self, problem: Any, strides: Strides | None, plan: Plan) -> Launch:
+    def _launch(self, problem: Any, strides: Strides | None, plan: Plan[Tile]) -> Launch:
         strides, shape = strides or default_strides(problem), plan.tile.shape
         rows = rows_of(problem, shape)
         before = (pack_launch(rows, strides),) if needs_packing(rows, strides) else ()
@@ -170,7 +123,7 @@ class ConvGrouped:
             before=before,
         )
 
-    def _bounds(self, problem: Any, plan: Plan, device: Device) -> dict[str, float]:
+    def _bounds(self, problem: Any, plan: Plan[Tile], device: Device) -> dict[str, float]:
         """Return the seconds that each of memory, the units of a multiprocessor, and latency takes alone."""
         tile, shape, guess = plan.tile, plan.tile.shape, estimates_of(device)
         rows, columns = shape.rows, shape.columns

@@ -7,8 +7,9 @@ from functools import lru_cache
 from typing import Any
 
 from .base import PIECE
-from .conv_depthwise import WARP, Axis
+from .conv_depthwise import WARP
 from .depthwise import SHARED_BYTES, window_of
+from .row_items import Axis
 
 WINDOW = 3
 #: channels of a tile of outputs, and of a piece of 16 bytes

@@ -251,9 +251,8 @@ struct DepthwiseOutput {
 
   // Whether the thread's channels of every pixel all exist and are neighbours in an array, aligned to their pieces.
   __device__ __forceinline__ bool has_pieces(const void* base, const int64 (&stride)[4]) const {
-    const int size = bytes_of(static_cast<DataType>(a.conv.epilogue.y_type)), bytes = piece_bytes(size, kChannels);
-    return thread.channel + kChannels <= a.conv.k && is_aligned(base, bytes) && stride[3] == 1 &&
-           stride[0] * size % bytes == 0 && stride[1] * size % bytes == 0 && stride[2] * size % bytes == 0;
+    const int size = bytes_of(static_cast<DataType>(a.conv.epilogue.y_type));
+    return thread.channel + kChannels <= a.conv.k && lie_in_pieces(base, stride, size, thread.channel, kChannels);
   }
 
   __device__ __forceinline__ ColumnPlaces places(const RowItem& item, int row, const int64 (&stride)[4],

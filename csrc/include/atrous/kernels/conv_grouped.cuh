@@ -1,8 +1,8 @@
-// conv_grouped: 4 to 24 channels a group in NHWC on tensor cores: rows of x stream through shared memory, each read once.
+// conv_grouped: 4 to 24 channels a group in NHWC on tensor cores: rows of x stream by, and each is read once.
 //
-// Computes  y[n, p, q, k] = finish(sum over r, s, c of x[n, h, w, g * C/G + c] * weight[k, r, s, c]), where g = k / (K/G),
-//           h = p * stride_h - pad_top + r * dilation_h and w = q * stride_w - pad_left + s * dilation_w, in float32, r
-//           ascending, with the zeros of padding among the terms.
+// Computes  y[n, p, q, k] = finish(sum over r, s, c of x[n, h, w, g * C/G + c] * weight[k, r, s, c]), where
+//           g = k / (K/G), h = p * stride_h - pad_top + r * dilation_h and w = q * stride_w - pad_left + s * dilation_w,
+//           in float32, r ascending, with the zeros of padding among the terms.
 // Layout    x, residual and y through their element strides; written for NHWC. x comes by copies of 16 bytes where the
 //           channels of every group are neighbours, aligned and a multiple of 8, of 8 bytes where they are a multiple
 //           of 4, else element by element. weight as rows [K][R][S][C/G], C/G padded with zeros to pieces of 16 bytes;
@@ -20,8 +20,8 @@
 //           twice; of a stride of 2 the 8 bytes of 9 pixels that half a warp reads of GroupsOf4 do. The sums of a warp
 //           cross 2 KB of its own on their way out; scale and bias as float32.
 // Requires  sm_80; the layout NHWC; floats of 16 bits; two groups or more, of 4 to 24 channels each; 3x3 windows; the
-//           stride of a phase 1 or 2; C and K at most 2^31 - 1 - 2^16; H and W with their padding below 2^31; fewer than
-//           2^31 items and blocks.
+//           stride of a phase 1 or 2; C and K at most 2^31 - 1 - 2^16; H and W with their padding below 2^31; fewer
+//           than 2^31 items and blocks.
 // Cost      2 * N*P*Q * K * R*S * C/G operations, which take 4/3 (GroupsOf8), 1 (GroupsOf16) or 10/9 (GroupsOf24) times
 //           as many of the tensor cores, GroupsOf4 8/3; as many again as 16 columns and 8 channels are not filled.
 //           Bytes: weight once a block; y once; x once, and again the R - stride rows between strips and the S - stride
@@ -260,10 +260,8 @@ struct GroupedOutput {
 
   // Whether the tile's channels of every pixel all exist and are neighbours in an array, aligned to their pieces.
   __device__ __forceinline__ bool has_pieces(const void* base, const int64 (&stride)[4]) const {
-    const int size = bytes_of(static_cast<DataType>(a.conv.epilogue.y_type)), bytes = piece_bytes(size, kCount);
-    return channels.count == kCount && is_aligned(base, bytes) && stride[3] == 1 &&
-           static_cast<int64>(channels.first) * size % bytes == 0 &&
-           stride[0] * size % bytes == 0 && stride[1] * size % bytes == 0 && stride[2] * size % bytes == 0;
+    const int size = bytes_of(static_cast<DataType>(a.conv.epilogue.y_type));
+    return channels.count == kCount && lie_in_pieces(base, stride, size, channels.first, kCount);
   }
 
   // pixel: of the item's row
@@ -334,7 +332,7 @@ __global__ void __launch_bounds__(kGroupedThreads, Groups::kBlocks)
   const int slab = blockIdx.x % a.slabs;
   const GroupedWarp warp(a, slab);
   start_grouped_weights<Groups>(a, shared.front, slab);
-  shared.template load_terms<Groups>(a, slab);
+  shared.load_terms<Groups>(a, slab);
   prims::wait_copies<0>();
   prims::sync_block();
   const GroupedWeights<Groups> weights(shared.front + warp.own_tile * kTileChannels * kGroupedWeightPitch<Groups> * 16);
