@@ -102,13 +102,12 @@ inline StructLayout depthwise_arguments_layout() {
 
 inline StructLayout grouped_arguments_layout() {
   using Struct = GroupedArguments;
-  return {ATROUS_FIELD(conv),          ATROUS_FIELD(weight_row),   ATROUS_FIELD(items),
-          ATROUS_FIELD(slabs),         ATROUS_FIELD(slab_tiles),   ATROUS_FIELD(group_units),
-          ATROUS_FIELD(column_tiles),  ATROUS_FIELD(tile_columns), ATROUS_FIELD(strips),
-          ATROUS_FIELD(strip_rows),    ATROUS_FIELD(phases_h),     ATROUS_FIELD(phases_w),
-          ATROUS_FIELD(apart_h),       ATROUS_FIELD(apart_w),      ATROUS_FIELD(column_stride),
-          ATROUS_FIELD(lead),          ATROUS_FIELD(cell_pieces),  ATROUS_FIELD(bank_bits),
-          ATROUS_FIELD(plane_cells),   ATROUS_FIELD(front_bytes),  {"sizeof", sizeof(Struct)}};
+  return {ATROUS_FIELD(conv),        ATROUS_FIELD(weight_row),  ATROUS_FIELD(items),         ATROUS_FIELD(slabs),
+          ATROUS_FIELD(slab_tiles),  ATROUS_FIELD(group_units), ATROUS_FIELD(column_tiles),  ATROUS_FIELD(tile_columns),
+          ATROUS_FIELD(strips),      ATROUS_FIELD(strip_rows),  ATROUS_FIELD(phases_h),      ATROUS_FIELD(phases_w),
+          ATROUS_FIELD(apart_h),     ATROUS_FIELD(apart_w),     ATROUS_FIELD(column_stride), ATROUS_FIELD(lead),
+          ATROUS_FIELD(cell_pieces), ATROUS_FIELD(bank_bits),   ATROUS_FIELD(plane_cells),   ATROUS_FIELD(front_bytes),
+          {"sizeof", sizeof(Struct)}};
 }
 
 inline StructLayout planes_arguments_layout() {

@@ -10,11 +10,11 @@
 
 namespace atrous {
 
-constexpr int kGroupedWindow = 3;    // R and S
+constexpr int kGroupedWindow = 3;  // R and S
 constexpr int kGroupedThreads = 128;
-constexpr int kGroupedPixels = 32;   // neighbouring output columns of a warp: two products of 16
-constexpr int kGroupedTiles = 2;     // tiles of 8 output channels of a warp: 32 bytes of y for each pixel
-constexpr int kTileChannels = 8;     // of a tile, and of a piece of 16 bytes
+constexpr int kGroupedPixels = 32;  // neighbouring output columns of a warp: two products of 16
+constexpr int kGroupedTiles = 2;    // tiles of 8 output channels of a warp: 32 bytes of y for each pixel
+constexpr int kTileChannels = 8;    // of a tile, and of a piece of 16 bytes
 
 // How the channels of a group are multiplied: in pieces of 8, with zeros behind the last one. The depth of a filter row
 // counts (s, piece), two pieces a step; of an odd number the last step has half its depth. kBlocks share the registers
@@ -28,7 +28,7 @@ struct PiecesOfGroup {
   static constexpr int kUnits = kGroupedTiles;  // of a warp, each with the x of one group
   static constexpr int kBlocks = kBlocks_;
 };
-using GroupsOf8 = PiecesOfGroup<1, 4>;
+using GroupsOf8 = PiecesOfGroup<1, 3>;
 using GroupsOf16 = PiecesOfGroup<2, 3>;
 using GroupsOf24 = PiecesOfGroup<3, 2>;
 
@@ -90,12 +90,12 @@ struct GroupedLoader {
   uint8* ring;
   ItemWalk<GroupedArguments> walk;
   int chunk;  // of the ring
-  int each;                     // channels of a group
+  int each;   // channels of a group
   int first_piece;
-  int copied;                   // bytes at a time: 16, 8, or 0 where elements come one by one
-  int cell, lane;               // the thread's first piece of a row
-  int cell_step, lane_step;     // and from one of its pieces to the next
-  int first_w, held, cells;     // of a row of the item: where it begins, the cells that windows hold, and those staged
+  int copied;                // bytes at a time: 16, 8, or 0 where elements come one by one
+  int cell, lane;            // the thread's first piece of a row
+  int cell_step, lane_step;  // and from one of its pieces to the next
+  int first_w, held, cells;  // of a row of the item: where it begins, the cells that windows hold, and those staged
 
   __device__ __forceinline__ GroupedLoader(const GroupedArguments& a, uint8* ring, int slab)
       : a(a),

@@ -18,7 +18,7 @@ CHANNELS = 8
 PRODUCT_COLUMNS, WARP_COLUMNS = 16, 32
 WARP_TILES, MOST_WARPS = 2, 4
 #: name of the pieces of a group -> blocks that share the registers of a multiprocessor, as in grouped_rows.cuh
-BLOCKS = {"GroupsOf4": 3, "GroupsOf8": 4, "GroupsOf16": 3, "GroupsOf24": 2}
+BLOCKS = {"GroupsOf4": 3, "GroupsOf8": 3, "GroupsOf16": 3, "GroupsOf24": 2}
 #: stride of the rows of a phase -> chunks under way, as in grouped_rows.cuh
 AHEAD = {1: 3, 2: 2}
 STAGE_BYTES = 4 * 512  # of a warp: kWarpStage of warp_output.cuh

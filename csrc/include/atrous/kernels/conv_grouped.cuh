@@ -1,8 +1,8 @@
 // conv_grouped: 4 to 24 channels a group in NHWC on tensor cores: rows of x stream by, and each is read once.
 //
 // Computes  y[n, p, q, k] = finish(sum over r, s, c of x[n, h, w, g * C/G + c] * weight[k, r, s, c]), where
-//           g = k / (K/G), h = p * stride_h - pad_top + r * dilation_h and w = q * stride_w - pad_left + s * dilation_w,
-//           in float32, r ascending, with the zeros of padding among the terms.
+//           h = p * stride_h - pad_top + r * dilation_h and w = q * stride_w - pad_left + s * dilation_w, in float32,
+//           r ascending, with the zeros of padding among the terms; g = k / (K/G) is the group of k.
 // Layout    x, residual and y through their element strides; written for NHWC. x comes by copies of 16 bytes where the
 //           channels of every group are neighbours, aligned and a multiple of 8, of 8 bytes where they are a multiple
 //           of 4, else element by element. weight as rows [K][R][S][C/G], C/G padded with zeros to pieces of 16 bytes;
@@ -152,7 +152,7 @@ struct GroupedReader {
 #pragma unroll
     for (int step = 0; step < kSteps; ++step) {
       const uint8* source = row + number * next + offset[unit][step];
-      unsigned(&fragment)[4] = x[step][0];
+      unsigned (&fragment)[4] = x[step][0];
       if constexpr (Groups::kHalves) {
         // 4 channels of a tap are the depths 2 t and 2 t + 1, 8 + 2 t and 9 + 2 t of lane t: so too of the weights.
         Vec<unsigned, 2> first = {}, second = {};
