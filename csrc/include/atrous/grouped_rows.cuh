@@ -96,6 +96,7 @@ struct GroupedLoader {
   int cell, lane;            // the thread's first piece of a row
   int cell_step, lane_step;  // and from one of its pieces to the next
   int first_w, held, cells;  // of a row of the item: where it begins, the cells that windows hold, and those staged
+  int firsts;                // of those: every one, or with a stride of 2 every second one from the first on
 
   __device__ __forceinline__ GroupedLoader(const GroupedArguments& a, uint8* ring, int slab)
       : a(a),
@@ -109,7 +110,8 @@ struct GroupedLoader {
                              : 0),
         first_w(0),
         held(0),
-        cells(0) {
+        cells(0),
+        firsts(0) {
     const int thread = threadIdx.x, threads = blockDim.x;
     cell = thread / a.cell_pieces;
     lane = thread - cell * a.cell_pieces;
@@ -132,6 +134,7 @@ struct GroupedLoader {
     first_w = walk.item.first_q * a.conv.stride_w - a.conv.pad_left;
     held = (walk.item.columns - 1) * a.column_stride + kGroupedWindow;
     cells = (ceil_divide(walk.item.columns, 16) * 16 - 1) * a.column_stride + kGroupedWindow;
+    firsts = ceil_divide(cells, a.column_stride);
   }
 
   // A group for every chunk, with copies or without, so that the number to wait for never changes.
@@ -146,12 +149,12 @@ struct GroupedLoader {
     if (++chunk == kRing) chunk = 0;
   }
 
-  // row: in the ring; number: in the chunk. A row of the last chunk that no window of the item holds is zero.
-  __device__ __forceinline__ void load_row(uint8* row, int number) const {
+  // row: in the ring; row_number: in the chunk. A row of the last chunk that no window of the item holds is zero.
+  __device__ __forceinline__ void load_row(uint8* row, int row_number) const {
     const ConvArguments& conv = a.conv;
     const RowItem& item = walk.item;
     const PaddingMode mode = static_cast<PaddingMode>(conv.padding_mode);
-    const int first_h = item.first_p * conv.stride_h - conv.pad_top, below = walk.step * kStride + number;
+    const int first_h = item.first_p * conv.stride_h - conv.pad_top, below = walk.step * kStride + row_number;
     const bool is_held = below < (item.rows - 1) * kStride + kGroupedWindow;
     const int h = is_held ? source_coordinate(mode, first_h + below * conv.dilation_h, conv.h) : -1;
     const T* source = static_cast<const T*>(conv.x);  // [N, H, W, C] by x_stride
@@ -159,9 +162,11 @@ struct GroupedLoader {
     int at = cell, piece = lane;
 #pragma unroll 1
     while (at < cells) {
-      const int w = h >= 0 && at < held ? source_coordinate(mode, first_w + at * conv.dilation_w, conv.w) : -1;
-      T* target = reinterpret_cast<T*>(row + grouped_place(a, grouped_cell(a, at), piece) * 16);
-      load_piece(target, source, w, first_piece + piece);
+      // With a stride of 2 first every second cell, then the others: neighbouring threads write neighbouring places.
+      const int in_plane = at < firsts ? at : at - firsts, number = a.column_stride * in_plane + (at >= firsts);
+      const int w = h >= 0 && number < held ? source_coordinate(mode, first_w + number * conv.dilation_w, conv.w) : -1;
+      const int place = at < firsts ? at : in_plane + a.plane_cells;
+      load_piece(reinterpret_cast<T*>(row + grouped_place(a, place, piece) * 16), source, w, first_piece + piece);
       at += cell_step;
       piece += lane_step;
       if (piece >= a.cell_pieces) {

@@ -144,12 +144,9 @@ class Tile:
 
     @property
     def plane_cells(self) -> int:
-        """Places from the first cell of a staged row to its second, where every second one lies apart: where they can, 64 bytes beside it modulo all banks."""
+        """Places from the first cell of a staged row to its second, where every second one lies apart."""
         stride = self.shape.columns.stride
-        least = -(-((self.columns - 1) * stride + WINDOW) // stride)
-        if stride == 1:
-            return least
-        return next((cells for cells in range(least, least + 8) if cells * self.cell_pieces % 8 == 4), least)
+        return -(-((self.columns - 1) * stride + WINDOW) // stride)
 
     @property
     def row_bytes(self) -> int:
