@@ -6,8 +6,6 @@
 
 namespace atrous {
 
-void add_conv_grouped(std::vector<KernelEntry>& entries);
-
 namespace {
 
 using AddEntries = void (*)(std::vector<KernelEntry>& entries);

@@ -44,6 +44,7 @@ void add_conv_depthwise_planes(std::vector<KernelEntry>& entries);
 void add_conv_direct(std::vector<KernelEntry>& entries);
 void add_conv_first(std::vector<KernelEntry>& entries);
 void add_conv_first_pool(std::vector<KernelEntry>& entries);
+void add_conv_grouped(std::vector<KernelEntry>& entries);
 void add_conv_igemm_sm80(std::vector<KernelEntry>& entries);
 void add_conv_igemm_sm80_bfloat16(std::vector<KernelEntry>& entries);
 void add_conv_igemm_sm80_float32(std::vector<KernelEntry>& entries);
