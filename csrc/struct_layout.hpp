@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "atrous/grouped_arguments.hpp"
+#include "atrous/large_arguments.hpp"
 #include "atrous/probes/probe.hpp"
 #include "atrous/problem.hpp"
 #include "atrous/stream_arguments.hpp"
@@ -115,6 +116,15 @@ inline StructLayout planes_arguments_layout() {
   return {ATROUS_FIELD(conv),     ATROUS_FIELD(items),      ATROUS_FIELD(slabs),   ATROUS_FIELD(planes),
           ATROUS_FIELD(x_planes), ATROUS_FIELD(multiplier), ATROUS_FIELD(strips),  ATROUS_FIELD(strip_rows),
           ATROUS_FIELD(parts),    ATROUS_FIELD(x_pitch),    ATROUS_FIELD(y_pitch), {"sizeof", sizeof(Struct)}};
+}
+
+inline StructLayout large_arguments_layout() {
+  using Struct = LargeArguments;
+  return {ATROUS_FIELD(conv),         ATROUS_FIELD(items),       ATROUS_FIELD(slabs),      ATROUS_FIELD(channels),
+          ATROUS_FIELD(images),       ATROUS_FIELD(strips),      ATROUS_FIELD(strip_rows), ATROUS_FIELD(column_groups),
+          ATROUS_FIELD(group_tiles),  ATROUS_FIELD(pass_tiles),  ATROUS_FIELD(shift),      ATROUS_FIELD(octets),
+          ATROUS_FIELD(first_octet),  ATROUS_FIELD(end_octet),   ATROUS_FIELD(row_pieces), ATROUS_FIELD(plane_pieces),
+          ATROUS_FIELD(image_pieces), {"sizeof", sizeof(Struct)}};
 }
 
 inline StructLayout pool_arguments_layout() {
@@ -245,6 +255,7 @@ inline StructLayout struct_layout(const std::string& name) {
   if (name == "DepthwiseArguments") return depthwise_arguments_layout();
   if (name == "PlanesArguments") return planes_arguments_layout();
   if (name == "GroupedArguments") return grouped_arguments_layout();
+  if (name == "LargeArguments") return large_arguments_layout();
   if (name == "PoolArguments") return pool_arguments_layout();
   if (name == "PoolStreamArguments") return pool_stream_arguments_layout();
   if (name == "PatchArguments") return patch_arguments_layout();

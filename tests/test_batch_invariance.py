@@ -17,7 +17,7 @@ LARGEST = 64
 #: operations on numbers whose sums round, with shapes whose tiles end within an image
 CASES = (
     "c5h4w3_k7r3s2_pad1_f32_bias_silu", "c5h4w3_k40r3s3_pad1_f16_nchw_scale", "c8h3w5_k33r1s1_f32_bias", "c8h3w5_k66r1s1_bf16_nchw",
-    "c4h5w4_k4r3s3_pad1_g4_f32", "c24h7w9_k24r3s3_pad1_g24_f16_nchw_bias", "c5h9w6_k10r5s5_pad2_g5_f32_nchw",
+    "c4h5w4_k4r3s3_pad1_g4_f32", "c3h5w4_k3r9s9_pad4_g3_f16", "c24h7w9_k24r3s3_pad1_g24_f16_nchw_bias", "c5h9w6_k10r5s5_pad2_g5_f32_nchw",
     "c6h4w5_k12r2s3_stride2x1_g3_f64_nchw", "c24h5w6_k24r3s3_pad1_g6_f16_bias", "c32h5w4_k32r3s3_pad1_stride2_g2_bf16",
     "c4h4w4_k5r3s3_same_i8_outi8_scalef32_zp3", "c3h5w5_k4r2s2_pad1_reflect_dil2_f16",
     "c5h5w6_max_r3s2_pad1_stride2x1_f16_indices", "c3h5w6_max_r2s2_f32_nchw", "c5h6w5_avg_r3s3_pad1_stride2_f32", "c3h7w6_avg_r7s6_f16_nchw",

@@ -31,6 +31,7 @@ STRUCTS = (
     "DepthwiseArguments",
     "FirstPoolArguments",
     "GemmArguments",
+    "LargeArguments",
     "PackArguments",
     "PatchArguments",
     "GroupedArguments",
@@ -42,6 +43,7 @@ STRUCTS = (
 #: kernel -> the struct of its one argument
 ARGUMENTS = {
     "conv_depthwise": parameters.DepthwiseArguments,
+    "conv_depthwise_large": parameters.LargeArguments,
     "conv_depthwise_planes": parameters.PlanesArguments,
     "conv_direct": parameters.ConvArguments,
     "conv_first": parameters.FirstArguments,

@@ -77,11 +77,11 @@ NO_NUMPY = {"errors", "config", "geometry", "arguments", "casestring", "problem"
 #: what stands in csrc, from the ground up; a file includes its own floor and those below
 FLOORS = (
     ("include/atrous/problem.hpp",),
-    ("include/atrous/tensor_map.hpp", "include/atrous/stream_arguments.hpp", "include/atrous/grouped_arguments.hpp"),
+    ("include/atrous/tensor_map.hpp", "include/atrous/stream_arguments.hpp", "include/atrous/grouped_arguments.hpp", "include/atrous/large_arguments.hpp"),
     ("include/atrous/geometry.hpp", "include/atrous/types.cuh", "include/atrous/prims/"),
     ("include/atrous/vec.cuh", "include/atrous/layout.cuh", "include/atrous/tf32.cuh", "include/atrous/first_patch.cuh"),
     ("include/atrous/row_items.cuh", "include/atrous/grouped_rows.cuh"),
-    ("include/atrous/depthwise_rows.cuh", "include/atrous/depthwise_planes.cuh", "include/atrous/depthwise_window.cuh"),
+    ("include/atrous/depthwise_rows.cuh", "include/atrous/depthwise_planes.cuh", "include/atrous/depthwise_window.cuh", "include/atrous/depthwise_large.cuh"),
     ("include/atrous/epilogue.cuh", "include/atrous/tile.cuh", "include/atrous/reductions.cuh", "include/atrous/mma_types.cuh"),
     ("include/atrous/gemm_tile.cuh", "include/atrous/gemm_loader.cuh", "include/atrous/element_loader.cuh"),
     ("include/atrous/partial_sums.cuh", "include/atrous/warp_output.cuh", "include/atrous/pooled_tile.cuh", "include/atrous/neighbours.cuh"),

@@ -135,3 +135,18 @@ def test_every_depthwise_layer_streams_its_rows(architecture, layout):
                     assert launch.name in instances(kernel) and "AnyWindow" not in launch.name
                     found.add(layer.r)
     assert found == {3, 7}
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_large_depthwise_layers_run_on_tensor_cores(architecture):
+    """RepLKNet's windows of 13x13 to 31x31, in both floats of 16 bits and at every batch."""
+    device, found = DEVICES[architecture], set()
+    for _, layer in layers("replknet31b_dw"):
+        for problem in variants(layer):
+            told = choose.explain_problem(problem, device)
+            row = next(row for row in told.rows if row["chosen"])
+            assert row["kernel"] == "conv_depthwise_large", f"{architecture} {problem}\n{told}"
+            assert row["launch"].name in instances("conv_depthwise_large") and row["launch"].shared_bytes <= device.shared_per_block
+            assert "tensor cores (" in row["account"] and "bound by" in row["account"]
+            found.add((layer.r, row["launch"].name))
+    assert {size for size, _ in found} == {31, 29, 27, 13}

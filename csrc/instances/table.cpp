@@ -12,6 +12,7 @@ using AddEntries = void (*)(std::vector<KernelEntry>& entries);
 
 constexpr AddEntries kFamilies[] = {
     add_conv_depthwise,
+    add_conv_depthwise_large,
     add_conv_depthwise_planes,
     add_conv_direct,
     add_conv_first,

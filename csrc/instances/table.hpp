@@ -40,6 +40,7 @@ KernelEntry kernel_entry(const char* name, void (*kernel)(Arguments)) {
 
 // One a family, in csrc/instances/FAMILY.cu; those of the probes, in csrc/instances/probes_NAME.cu, come last.
 void add_conv_depthwise(std::vector<KernelEntry>& entries);
+void add_conv_depthwise_large(std::vector<KernelEntry>& entries);
 void add_conv_depthwise_planes(std::vector<KernelEntry>& entries);
 void add_conv_direct(std::vector<KernelEntry>& entries);
 void add_conv_first(std::vector<KernelEntry>& entries);

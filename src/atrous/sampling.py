@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ PAIR_EVERY = 11
 DEPTHWISE_EVERY = 13
 #: and every so manieth one of few channels a group
 GROUPED_EVERY = 13
+#: and every so manieth one of a window that products with bands take
+LARGE_EVERY = 13
 #: and every so manieth moves or adds elements
 ELEMENTWISE_EVERY = 13
 ELEMENT_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "uint8": 1}
@@ -61,8 +64,8 @@ def random_problem(seed: int, kind: str | None = None) -> Conv2dProblem | Pool2d
 def any_problem(seed: int) -> Conv2dProblem | Pool2dProblem | ConvPool2dProblem | ElementwiseProblem:
     """Return a small valid problem of any operation.
 
-    One in PAIR_EVERY is of random_pair, one in DEPTHWISE_EVERY of random_depthwise, one in GROUPED_EVERY of random_grouped, one in ELEMENTWISE_EVERY of
-    random_elementwise; others are of random_problem.
+    One in PAIR_EVERY is of random_pair, one in DEPTHWISE_EVERY of random_depthwise, one in GROUPED_EVERY of random_grouped, one in LARGE_EVERY of
+    random_large_depthwise, one in ELEMENTWISE_EVERY of random_elementwise; others are of random_problem.
     """
     if seed % PAIR_EVERY == 5:
         return random_pair(seed)
@@ -70,6 +73,8 @@ def any_problem(seed: int) -> Conv2dProblem | Pool2dProblem | ConvPool2dProblem 
         return random_depthwise(seed)
     if seed % GROUPED_EVERY == 8:
         return random_grouped(seed)
+    if seed % LARGE_EVERY == 9:
+        return random_large_depthwise(seed)
     return random_elementwise(seed) if seed % ELEMENTWISE_EVERY == 7 else random_problem(seed)
 
 
@@ -119,6 +124,23 @@ def random_grouped(seed: int) -> Conv2dProblem:
         groups = _pick(random, (2, 3, 4, 8) if channels < 9 else (2, 3, 4))
         try:
             problem = _convolution_of(random, _pick(random, SHORT_FLOATS), form, n, h, w, groups, channels, filters)
+        except AtrousError:
+            continue
+        if problem.flops <= MOST_FLOPS:
+            return problem
+
+
+def random_large_depthwise(seed: int) -> Conv2dProblem:
+    """Return a small valid convolution of one filter a channel with 9 to 31 rows and columns, in floats of 16 bits, the same for the same seed."""
+    random = np.random.default_rng([seed, 103])
+    while True:
+        window = _pair(random, 9, 31) if random.random() < 0.6 else (int(random.integers(9, 14)),) * 2
+        n, h, w = int(random.integers(1, 4)), int(random.integers(1, 22)), int(random.integers(*_pick(random, ((1, 9), (9, 17), (17, 33), (33, 70)))))
+        pads = tuple((int(random.integers(-2, size)), int(random.integers(-2, size))) for size in window)
+        form = {"window": window, "dilation": (1, 1), "stride": 1, "padding": "same" if random.random() < 0.5 else pads}
+        try:
+            channels = _pick(random, (1, 3, 8, 16, 20, 40))
+            problem = replace(_convolution_of(random, _pick(random, SHORT_FLOATS), form, n, h, w, channels, 1, 1), padding_mode="zeros")
         except AtrousError:
             continue
         if problem.flops <= MOST_FLOPS:

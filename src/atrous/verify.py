@@ -194,7 +194,8 @@ class Prover:
         return not (self._index is None and self._instance is None and self._wanted is None)
 
     def _takes(self, launch: Launch) -> bool:
-        return (self._index is None or f", {self._index}" in launch.name) and (self._wanted is None or self._wanted(launch))
+        fits = self.engine == "simulated" or launch.shared_bytes <= self.device.shared_per_block  # of a variant for other devices
+        return fits and (self._index is None or f", {self._index}" in launch.name) and (self._wanted is None or self._wanted(launch))
 
     def _run(self, trial: Trial, launch: Launch | None, inputs: testing.Inputs, expected: Any, bound: Any) -> None:
         """Run one trial, compare, and count it."""

@@ -31,6 +31,7 @@ CASES = {
     "conv_depthwise_nhwc": "n1c64h8300w8192_k64r3s3_pad1_g64_f16",
     "conv_depthwise_nchw": "n1c64h8300w8192_k64r3s3_pad1_g64_f64_nchw",
     "depthwise_rows": "n1c64h33000w2048_k64r3s3_pad1_stride1x2_g64_bf16_bias",
+    "depthwise_large": "n1c64h8300w8192_k64r9s9_pad4_g64_bf16_bias",
     "depthwise_planes": "n1c64h33000w2048_k64r3s3_pad1_g64_f16_nchw",
     "depthwise_many_images_nchw": "n70000c64h31w32_k64r3s3_pad1_g64_f32_nchw_residual",
     "conv_groups": "n1c64h8300w8192_k16r3s3_stride2_g4_u8_zp3_outf32_scalef32",

@@ -6,6 +6,7 @@ from typing import Any
 
 from . import (
     conv_depthwise,
+    conv_depthwise_large,
     conv_depthwise_planes,
     conv_direct,
     conv_first,
@@ -30,6 +31,7 @@ ORDER: tuple[Kernel, ...] = (
     conv_depthwise.KERNEL,
     conv_depthwise_planes.KERNEL,
     conv_grouped.KERNEL,
+    conv_depthwise_large.KERNEL,
     conv_direct.KERNEL,
     pool_stream.KERNEL,
     pool.KERNEL,

@@ -138,6 +138,17 @@ class GroupedArguments(ctypes.Structure):
     ]
 
 
+class LargeArguments(ctypes.Structure):
+    """Mirror of struct LargeArguments."""
+
+    _fields_ = [
+        ("conv", ConvArguments),
+        ("items", ctypes.c_uint),
+        *((name, ctypes.c_int) for name in ("slabs", "channels", "images", "strips", "strip_rows", "column_groups", "group_tiles", "pass_tiles")),
+        *((name, ctypes.c_int) for name in ("shift", "octets", "first_octet", "end_octet", "row_pieces", "plane_pieces", "image_pieces")),
+    ]
+
+
 class PoolArguments(ctypes.Structure):
     """Mirror of struct PoolArguments."""
 
