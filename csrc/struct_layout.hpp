@@ -10,6 +10,7 @@
 #include "atrous/large_arguments.hpp"
 #include "atrous/probes/probe.hpp"
 #include "atrous/problem.hpp"
+#include "atrous/separable_arguments.hpp"
 #include "atrous/stream_arguments.hpp"
 #include "atrous/tensor_map.hpp"
 
@@ -198,6 +199,34 @@ inline StructLayout first_pool_arguments_layout() {
   return {ATROUS_FIELD(first), ATROUS_FIELD(pool), ATROUS_FIELD(patch), {"sizeof", sizeof(Struct)}};
 }
 
+inline StructLayout separable_arguments_layout() {
+  using Struct = SeparableArguments;
+  return {ATROUS_FIELD(depthwise_weight),
+          ATROUS_FIELD(depthwise_scale),
+          ATROUS_FIELD(depthwise_bias),
+          ATROUS_FIELD(gemm),
+          ATROUS_FIELD(depthwise_epilogue),
+          ATROUS_FIELD(h),
+          ATROUS_FIELD(w),
+          ATROUS_FIELD(r),
+          ATROUS_FIELD(s),
+          ATROUS_FIELD(stride_h),
+          ATROUS_FIELD(stride_w),
+          ATROUS_FIELD(dilation_h),
+          ATROUS_FIELD(pad_top),
+          ATROUS_FIELD(pad_left),
+          ATROUS_FIELD(padding_mode),
+          ATROUS_FIELD(row_tiles),
+          ATROUS_FIELD(column_tiles),
+          ATROUS_FIELD(groups_log2),
+          ATROUS_FIELD(halo_rows),
+          ATROUS_FIELD(halo_columns),
+          ATROUS_FIELD(row_cells),
+          ATROUS_FIELD(slice_cells),
+          ATROUS_FIELD(reserved),
+          {"sizeof", sizeof(Struct)}};
+}
+
 inline StructLayout probe_arguments_layout() {
   using Struct = ProbeArguments;
   return {ATROUS_FIELD(x),     ATROUS_FIELD(w),    ATROUS_FIELD(y),
@@ -260,6 +289,7 @@ inline StructLayout struct_layout(const std::string& name) {
   if (name == "PoolStreamArguments") return pool_stream_arguments_layout();
   if (name == "PatchArguments") return patch_arguments_layout();
   if (name == "ConvPoolArguments") return conv_pool_arguments_layout();
+  if (name == "SeparableArguments") return separable_arguments_layout();
   if (name == "ProbeArguments") return probe_arguments_layout();
   if (name == "TensorMapRequest") return tensor_map_request_layout();
   if (name == "FirstArguments") return first_arguments_layout();

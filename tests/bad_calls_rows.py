@@ -49,16 +49,23 @@ def filters() -> np.ndarray:
     return floats(4, 3, 3, 4)
 
 
+def mixed() -> dict[str, np.ndarray]:
+    return {"depthwise_weight": floats(4, 3, 3, 1), "pointwise_weight": floats(5, 1, 1, 4)}
+
+
 #: function -> the arguments of a good call of it; "plan" is what plan() is called on
 BASES: dict[str, Callable[[], dict[str, Any]]] = {
     "conv2d": lambda: {"x": image(), "weight": filters()},
     **{name: lambda: {"x": image(), "window": 2} for name in POOLS},
     "conv2d_pool2d": lambda: {"x": image(), "weight": filters()},
     "plan_conv2d_pool2d": lambda: {"x_shape": (1, 5, 6, 4), "weight": filters()},
+    "separable_conv2d": lambda: {"x": image(), **mixed()},
+    "plan_separable_conv2d": lambda: {"x_shape": (1, 5, 6, 4), **mixed()},
     "plan_conv2d": lambda: {"x_shape": (1, 5, 6, 4), "weight": filters()},
     "plan_pool2d": lambda: {"x_shape": (1, 5, 6, 4), "window": 2, "kind": "max", "dtype": "float32"},
     "conv plan": lambda: {"plan": atrous.plan_conv2d((1, 5, 6, 4), filters()), "x": image()},
     "pooled plan": lambda: {"plan": atrous.plan_conv2d_pool2d((1, 5, 6, 4), filters()), "x": image()},
+    "separable plan": lambda: {"plan": atrous.plan_separable_conv2d((1, 5, 6, 4), **mixed()), "x": image()},
     "residual plan": lambda: {"plan": atrous.plan_conv2d((1, 5, 6, 4), filters(), residual=True), "x": image(), "residual": floats(1, 3, 4, 4)},
     "pool plan": lambda: {"plan": atrous.plan_pool2d((1, 5, 6, 4), 2, "max", dtype="float32"), "x": image()},
     "conv for_input": lambda: {"resized": atrous.plan_conv2d((1, 5, 6, 4), filters()), "x_shape": (1, 7, 7, 4)},
@@ -75,6 +82,8 @@ OUT_SHAPES = {
     "conv2d": (1, 3, 4, 4),
     "conv2d_pool2d": (1, 1, 2, 4),
     "pooled plan": (1, 1, 2, 4),
+    "separable_conv2d": (1, 3, 4, 5),
+    "separable plan": (1, 3, 4, 5),
     **dict.fromkeys(POOLS, (1, 2, 3, 4)),
     "conv plan": (1, 3, 4, 4),
     "residual plan": (1, 3, 4, 4),

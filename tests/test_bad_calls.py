@@ -13,6 +13,7 @@ import bad_calls_outputs
 import bad_calls_pairs
 import bad_calls_plans
 import bad_calls_problems
+import bad_calls_separable
 import numpy as np
 import pytest
 from bad_calls_rows import BASES, OUT_SHAPES, make
@@ -21,6 +22,7 @@ import atrous
 from atrous.engines import arrays, compiled, runtime, simulated
 
 ROWS = bad_calls_numbers.ROWS + bad_calls_arrays.ROWS + bad_calls_problems.ROWS + bad_calls_outputs.ROWS + bad_calls_pairs.ROWS + bad_calls_plans.ROWS
+ROWS += bad_calls_separable.ROWS
 FORM = re.compile(r"\[(\w+)\] (\S.*); expected (\S.*); (\S.*[^.])\.")
 SENTINEL = -77.0
 
@@ -111,7 +113,8 @@ def test_the_spoilt_calls_are_good_before(function):
 @pytest.mark.parametrize("function", OUT_SHAPES)
 def test_an_engine_is_seen_when_it_runs(function, ran):
     make(BASES[function](), function)
-    assert len(ran) == (2 if ("pool" in function and "conv" in function) or function == "pooled plan" else 1)
+    of_two = ("pool" in function and "conv" in function) or function == "pooled plan" or "separable" in function
+    assert len(ran) == (2 if of_two else 1)
 
 
 def test_there_are_enough_rows():

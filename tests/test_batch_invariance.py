@@ -62,5 +62,5 @@ def test_every_kind_and_kernel_is_among_them():
     problems = [parse(f"n1{case}") for case in CASES]
     assert {problem.kind for problem in problems if hasattr(problem, "kind")} == {"max", "avg", "lp", "rms", "weighted"}
     takers = {answer.kernel for problem in problems for answer in choose.options(problem, DEVICES["simulated"]) if answer.reason is None}
-    # test_conv_pool_edges.py and test_conv_first_pool.py compare batches of pooled convolutions
-    assert takers == {kernel.name for kernel in kernels.ORDER if kernel.operation != "conv2d_pool2d"}
+    # test_conv_pool_edges.py, test_conv_first_pool.py and test_conv_separable.py compare batches of pairs
+    assert takers == {kernel.name for kernel in kernels.ORDER if kernel.operation not in ("conv2d_pool2d", "separable_conv2d")}

@@ -120,9 +120,13 @@ def test_inputs_are_never_zeros_and_images_repeat_only_in_large_batches(monkeypa
         assert "residual" not in inputs or inputs["residual"].shape == getattr(many, "conv", many).y_shape
 
 
+def is_layer(problem):
+    """Return whether bench measures it: windows, without indices, neither operations on single elements nor two convolutions."""
+    return 0 not in problem.y_shape and not getattr(problem, "return_indices", False) and not any(hasattr(problem, name) for name in ("other", "depthwise"))
+
+
 SAMPLED = [
-    # bench measures windows: neither indices nor operations on single elements
-    *(case for seed in range(60) if 0 not in (case := any_problem(seed)).y_shape and not getattr(case, "return_indices", False) and not hasattr(case, "other")),
+    *filter(is_layer, map(any_problem, range(60))),
     parse("n2c4h11w11_avg_r3s3_pad0:-1:0:-1_stride2_ceil_f32"),  # the last windows hang over cells that are cropped
     parse("n2c4h9w9_avg_r3s3_pad1_stride2_ceil_includepad_f32"),
     parse("n2c4h9w9_gaussian_r3s3_pad1_stride2_normfull_f32"),

@@ -94,6 +94,7 @@ def test_families(case, family):
     assert suite.family(parse(case)) == family
 
 
-def test_what_moves_single_elements_is_no_layer():
-    with pytest.raises(ProblemError, match="a convolution or a pooling"):
-        suite.Layer("mine/join", "n1c8h4w4_add_relu_f16", 1).problem  # noqa: B018
+@pytest.mark.parametrize("case", ["n1c8h4w4_add_relu_f16", "n1c8h4w4_k8r3s3_g8_f16+k16r1s1"])
+def test_what_moves_single_elements_and_what_is_two_convolutions_is_no_layer(case):
+    with pytest.raises(ProblemError, match="one convolution or a pooling, or both"):
+        suite.Layer("mine/join", case, 1).problem  # noqa: B018

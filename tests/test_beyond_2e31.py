@@ -46,13 +46,9 @@ def test_single_blocks(name, record_property):
 def test_every_kernel_and_layout_is_among_them():
     met = {(kernel, parse(case).layout) for case in beyond.CASES.values() for kernel in takers(case)}
     every = {(kernel.name, layout) for kernel in kernels.ORDER for layout in ("NHWC", "NCHW")}
-    other = {
-        ("conv_depthwise", "NCHW"),
-        ("conv_depthwise_large", "NCHW"),
-        ("conv_grouped", "NCHW"),
-        ("conv_depthwise_planes", "NHWC"),
-    }  # each is for one layout
-    assert met == every - other - {("conv_pool", "NCHW")}, "conv_pool copies pieces of channels, which NCHW has not"
+    planes = {("conv_depthwise_planes", "NHWC")}
+    pieces = {(name, "NCHW") for name in ("conv_depthwise", "conv_depthwise_large", "conv_grouped", "conv_pool", "conv_separable")}  # of channels
+    assert met == every - planes - pieces
 
 
 def test_pytorch_43476_a_grid_of_minus_2e31_blocks(record_property):

@@ -38,6 +38,7 @@ STRUCTS = (
     "PlanesArguments",
     "PoolArguments",
     "PoolStreamArguments",
+    "SeparableArguments",
     "ConvPoolArguments",
 )
 #: kernel -> the struct of its one argument
@@ -52,6 +53,7 @@ ARGUMENTS = {
     "conv_igemm_sm80": parameters.GemmArguments,
     "conv_pointwise": parameters.ConvArguments,
     "conv_pool": parameters.ConvPoolArguments,
+    "conv_separable": parameters.SeparableArguments,
     "elementwise": parameters.ElementwiseArguments,
     "finish_splits": parameters.FinishArguments,
     "pack_weight": parameters.PackArguments,

@@ -37,7 +37,8 @@ MAY_IMPORT = {
     "redzones": {"errors", "interop"},
     "probes": {"launch", "kernels"},
     "conformance": {"probes", "redzones", "engines", "errors"},
-    "testing": {"kernels", "problem", "config", "reference", "sampling", "weighting", "errors"},
+    "error_bounds": {"problem", "reference", "weighting"},
+    "testing": {"error_bounds", "kernels", "problem", "config", "reference", "sampling", "errors"},
 }
 MAY_IMPORT["ledger"] = {"errors"}
 MAY_IMPORT["sequence"] = {"interop", "launch"}
@@ -56,6 +57,7 @@ MAY_IMPORT.update(
     ops=_DOORS | {"repeats"},
     conv_pool=_DOORS,
     elementwise=_DOORS,
+    separable=_DOORS,
     pools=_DOORS,
     weighted_pool=_DOORS,
     planners=_DOORS,
@@ -63,11 +65,12 @@ MAY_IMPORT.update(
 )
 #: where the public names are defined
 PUBLIC = {"__init__", "ops", "conv_pool", "elementwise", "pools", "weighted_pool", "planners", "queries", "plan", "routes", "errors", "testing", "problem"}
+PUBLIC |= {"separable"}
 MAY_IMPORT.update(
-    __init__={"ops", "conv_pool", "elementwise", "plan", "planners", "pools", "weighted_pool", "queries", "choose", "errors", "problem", "routes"},
+    __init__={"ops", "conv_pool", "elementwise", "separable", "plan", "planners", "pools", "weighted_pool", "queries", "choose", "errors", "problem", "routes"},
     nets=PUBLIC,
     adapters=PUBLIC,
-    bench=PUBLIC | {"arguments", "choose", "kernels", "reference", "weighting"},
+    bench=PUBLIC | {"arguments", "choose", "error_bounds", "kernels", "reference", "weighting"},
     cli=PUBLIC | {"nets", "bench", "config", "verify", "trials", "ledger", "conformance", "kernels"},
     __main__={"cli"},
 )
@@ -77,7 +80,8 @@ NO_NUMPY = {"errors", "config", "geometry", "arguments", "casestring", "problem"
 #: what stands in csrc, from the ground up; a file includes its own floor and those below
 FLOORS = (
     ("include/atrous/problem.hpp",),
-    ("include/atrous/tensor_map.hpp", "include/atrous/stream_arguments.hpp", "include/atrous/grouped_arguments.hpp", "include/atrous/large_arguments.hpp"),
+    ("include/atrous/tensor_map.hpp", "include/atrous/stream_arguments.hpp", "include/atrous/grouped_arguments.hpp"),
+    ("include/atrous/large_arguments.hpp", "include/atrous/separable_arguments.hpp"),
     ("include/atrous/geometry.hpp", "include/atrous/types.cuh", "include/atrous/prims/"),
     ("include/atrous/vec.cuh", "include/atrous/layout.cuh", "include/atrous/tf32.cuh", "include/atrous/first_patch.cuh"),
     ("include/atrous/row_items.cuh", "include/atrous/grouped_rows.cuh"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from doors import run
 
-from atrous import testing, weighting
+from atrous import error_bounds, testing, weighting
 from atrous.problem import Pool2dProblem, parse
 
 KINDS = {
@@ -83,7 +83,7 @@ def test_geometries(door, name):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 def test_norms_across_the_range_of_numbers(door, dtype, power):
     """(sum |x|^p)^(1/p) of (t, t) is t * 2^(1/p), for t from the smallest number to the largest."""
-    bits, smallest = testing.FLOATS[dtype]
+    bits, smallest = error_bounds.FLOATS[dtype]
     kind = testing.numpy_dtype(dtype)
     # the sizes whose norm is below the largest number, 2^most
     most = {"float16": 16, "float64": 1024}.get(dtype, 128)

@@ -64,7 +64,8 @@ def test_a_run_ends_when_no_kernel_is_left(monkeypatch, capsys):
     code, printed, _ = run(capsys, "--engine", "simulated", "--seconds", "60")
     failures = int(re.search(r"(\d+) failures in ", printed)[1])
     assert code == 1 and printed.count("rerun:") == 5 and printed.splitlines()[-1] == f"and {failures - 5} more"
-    assert failures >= 3 * len(ORDER) and all(f"{kernel.name} (" in printed for kernel in ORDER)
+    assert failures >= 3 * len(ORDER)
+    assert sum(f"{kernel.name} (" not in printed for kernel in ORDER) <= 1, "the last to fail leaves nothing out"
 
 
 def test_instances_of_a_kernel_that_is_run_no_more_are_not_waited_for(monkeypatch):

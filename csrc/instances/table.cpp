@@ -24,6 +24,7 @@ constexpr AddEntries kFamilies[] = {
     add_conv_igemm_sm80_integer,
     add_conv_pointwise,
     add_conv_pool,
+    add_conv_separable,
     add_elementwise,
     add_finish_splits,
     add_pack_weight,

@@ -52,6 +52,7 @@ void add_conv_igemm_sm80_float32(std::vector<KernelEntry>& entries);
 void add_conv_igemm_sm80_integer(std::vector<KernelEntry>& entries);
 void add_conv_pool(std::vector<KernelEntry>& entries);
 void add_conv_pointwise(std::vector<KernelEntry>& entries);
+void add_conv_separable(std::vector<KernelEntry>& entries);
 void add_elementwise(std::vector<KernelEntry>& entries);
 void add_finish_splits(std::vector<KernelEntry>& entries);
 void add_pack_weight(std::vector<KernelEntry>& entries);

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from .plan import Plan
     from .planners import plan_conv2d, plan_pool2d
     from .pools import avg_pool2d, l2_pool2d, lp_pool2d, max_pool2d, rms_pool2d
-    from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem, parse
+    from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem, SeparableConv2dProblem, parse
     from .queries import explain, indices_to_onnx, indices_to_tf, output_size
     from .routes import engine_reasons
+    from .separable import plan_separable_conv2d, separable_conv2d
     from .weighted_pool import weighted_avg_pool2d
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "Plan",
     "Pool2dProblem",
     "ProblemError",
+    "SeparableConv2dProblem",
     "UnsupportedProblem",
     "__version__",
     "add",
@@ -51,7 +53,9 @@ __all__ = [
     "plan_conv2d",
     "plan_conv2d_pool2d",
     "plan_pool2d",
+    "plan_separable_conv2d",
     "rms_pool2d",
+    "separable_conv2d",
     "to_nchw",
     "to_nhwc",
     "weighted_avg_pool2d",
@@ -77,12 +81,15 @@ _HOMES = {
     "ConvPool2dProblem": "problem",
     "ElementwiseProblem": "problem",
     "Pool2dProblem": "problem",
+    "SeparableConv2dProblem": "problem",
     "parse": "problem",
     "explain": "queries",
     "indices_to_onnx": "queries",
     "indices_to_tf": "queries",
     "output_size": "queries",
     "engine_reasons": "routes",
+    "plan_separable_conv2d": "separable",
+    "separable_conv2d": "separable",
     "weighted_avg_pool2d": "weighted_pool",
 }
 

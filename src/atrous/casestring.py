@@ -35,19 +35,22 @@ def _pads(pads: tuple[int, int, int, int]) -> list[str]:
 
 def format_case(problem: Any) -> str:
     """Return the case string of a problem; defaults are left out, the dtype never."""
+    if hasattr(problem, "depthwise"):
+        return f"{format_case(problem.depthwise)}+{'_'.join(_filter_parts(problem.pointwise, follows=True))}"
     if hasattr(problem, "pool"):
         return f"{format_case(problem.conv)}+{'_'.join(_window_parts(problem.pool))}"
     if hasattr(problem, "other"):
         return "_".join(_elementwise_parts(problem))
-    return "_".join(_conv_parts(problem) if hasattr(problem, "groups") else _pool_parts(problem))
+    return "_".join([_head(problem), *_filter_parts(problem)] if hasattr(problem, "groups") else _pool_parts(problem))
 
 
 def _head(p: Any) -> str:
     return f"n{p.n}c{p.c}h{p.h}w{p.w}"
 
 
-def _conv_parts(p: Any) -> list[str]:
-    parts = [_head(p), f"k{p.k}r{p.r}s{p.s}", *_pads(p.pads)]
+def _filter_parts(p: Any, follows: bool = False) -> list[str]:
+    """Return the words of a convolution behind its x; of one that follows another, those that do not follow from that."""
+    parts = [f"k{p.k}r{p.r}s{p.s}", *_pads(p.pads)]
     if p.stride != (1, 1):
         parts.append(_pair("stride", p.stride))
     if p.dilation != (1, 1):
@@ -56,10 +59,10 @@ def _conv_parts(p: Any) -> list[str]:
         parts.append(f"g{p.groups}")
     if p.padding_mode != "zeros":
         parts.append(p.padding_mode)
-    parts.append(DTYPES[p.dtype])
+    parts += [] if follows else [DTYPES[p.dtype]]
     if p.out_dtype != (p.dtype if p.dtype.startswith(("float", "bfloat")) else "int32"):
         parts.append("out" + DTYPES[p.out_dtype])
-    if p.layout != "NHWC":
+    if p.layout != "NHWC" and not follows:
         parts.append(p.layout.lower())
     if p.weight_layout != {"NHWC": "KRSC", "NCHW": "KCRS"}[p.layout]:
         parts.append("w" + p.weight_layout.lower())
@@ -121,17 +124,36 @@ def _window_parts(p: Any) -> list[str]:
     return parts
 
 
-def split_pair(case: str) -> tuple[str, Any, dict[str, Any]] | None:
-    """Return (the convolution's case, window sizes or None for global, options of the pooling) of "CONVOLUTION+POOLING", else None.
+def _behind_plus(case: Any) -> re.Match[str] | None:
+    """Return where a case string is of two parts. A plus sign before a digit belongs to a number: 1e+20."""
+    return re.search(r"\+(?!\d|inf\b)", case) if isinstance(case, str) and len(case) <= 1000 else None
 
-    A plus sign before a digit belongs to a number: 1e+20.
-    """
-    if not isinstance(case, str) or len(case) > 1000 or (plus := re.search(r"\+(?!\d|inf\b)", case)) is None:
-        return None
-    words = case[plus.end() :].strip().replace("same_lower", "samelower").split("_")
+
+def _second_words(case: str, plus: re.Match[str]) -> list[str]:
+    words = _words(case[plus.end() :])
     for word in words:
         if word in _LONG or word in ("nhwc", "nchw"):
             raise _refusal(case, word, "neither dtype nor layout behind '+' (they are those of the convolution's output)")
+    return words
+
+
+def split_separable(case: str) -> tuple[str, dict[str, int], dict[str, Any]] | None:
+    """Return (the depthwise's case, K, R and S, options of the 1x1) of "DEPTHWISE+FILTER", whose second part begins with a k#r#s#, else None."""
+    if (plus := _behind_plus(case)) is None or re.match(r"\s*k\d", case[plus.end() :]) is None:
+        return None
+    words = _second_words(case, plus)
+    window = _sizes(case, words[0], "KRS", "k#r#s# behind '+', as in n1c32h9w9_k32r3s3_g32_f16+k64r1s1")
+    options: dict[str, Any] = {}
+    for word in words[1:]:
+        _conv_word(case, word, options)
+    return case[: plus.start()], window, options
+
+
+def split_pair(case: str) -> tuple[str, Any, dict[str, Any]] | None:
+    """Return (the convolution's case, window sizes or None for global, options of the pooling) of "CONVOLUTION+POOLING", else None."""
+    if (plus := _behind_plus(case)) is None:
+        return None
+    words = _second_words(case, plus)
     if len(words) < 2:
         raise _refusal(case, case, "a kind of pooling and then its window behind '+', as in n1c3h9w9_k8r3s3_f16+max_r2s2")
     window, options = _split_pool(case, ["", *words])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from .choose import Problem, operation_of
+from .choose import Problem, convolutions_of, operation_of
 from .errors import ProblemError, sentence, shown
 from .operands import Operands, matches, vector
-from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem
+from .problem import PAIRS, Conv2dProblem, ElementwiseProblem, Pool2dProblem, SeparableConv2dProblem
 from .window import WindowGeometry
 
 #: fields of a problem that follow from shapes, window and padding; all others are options of its `make`
@@ -17,9 +17,9 @@ GEOMETRY = {field.name for field in fields(WindowGeometry)} | {"k"}
 
 def resize(problem: Any, x_shape: Any) -> Any:
     """Return the problem for another input shape, with the same window, stride, dilation and resolved pads."""
-    if isinstance(problem, ConvPool2dProblem):
-        conv = resize(problem.conv, x_shape)
-        return ConvPool2dProblem(conv, resize(problem.pool, conv.y_shape))
+    if isinstance(problem, PAIRS):
+        first = resize(problem.parts[0], x_shape)
+        return type(problem)(first, resize(problem.parts[1], first.y_shape))
     top, bottom, left, right = problem.pads
     options = {field.name: getattr(problem, field.name) for field in fields(problem) if field.name not in GEOMETRY}
     options |= dict(stride=problem.stride, padding=((top, bottom), (left, right)), dilation=problem.dilation)
@@ -49,15 +49,23 @@ def check_inputs(problem: Problem, inputs: Operands) -> None:
         if "residual" in inputs:
             raise ProblemError(sentence(operation, "residual is given", "no residual in a pooling", "drop residual="))
         return
-    matches(operation, "weight", inputs["weight"], problem.weight_shape, problem.dtype, ", ".join(problem.weight_layout))
-    for name in ("scale", "bias"):
-        vector(operation, name, inputs.get(name), problem.k)
+    for given, conv in _weights(problem):
+        word = f"{given}weight" if given or not isinstance(problem, SeparableConv2dProblem) else "pointwise_weight"
+        matches(operation, word, inputs[f"{given}weight"], conv.weight_shape, conv.dtype, ", ".join(conv.weight_layout))
+        for name in (f"{given}scale", f"{given}bias"):
+            vector(operation, name, inputs.get(name), conv.k)
     if problem.residual != ("residual" in inputs):
         remedy = "plan with residual=True, or pass none" if "residual" in inputs else "pass residual="
         raise ProblemError(sentence(operation, f"residual is {'given' if 'residual' in inputs else 'missing'}", "what was planned", remedy))
     if problem.residual:
-        conv = problem.conv if isinstance(problem, ConvPool2dProblem) else problem
+        conv = convolutions_of(problem)[-1]
         matches(operation, "residual", inputs["residual"], conv.y_shape, conv.out_dtype, output_axes(problem))
+
+
+def _weights(problem: Problem) -> list[tuple[str, Conv2dProblem]]:
+    """Return what stands before the names of a convolution's weight, scale and bias, and that convolution."""
+    found = convolutions_of(problem)
+    return list(zip(("depthwise_", ""), found, strict=True)) if isinstance(problem, SeparableConv2dProblem) else [("", found[0])]
 
 
 def output_axes(problem: Problem) -> str:

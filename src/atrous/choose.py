@@ -11,9 +11,9 @@ from .errors import ProblemError, UnsupportedProblem, sentence, shown
 from .kernels.base import DEVICES, Choice, Device, Kernel, Strides
 from .kernels.in_two import THEN, InTwo, between_bytes
 from .kernels.parameters import BYTES
-from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem, parse
+from .problem import PAIRS, Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem, SeparableConv2dProblem, parse
 
-Problem = Conv2dProblem | Pool2dProblem | ConvPool2dProblem | ElementwiseProblem
+Problem = Conv2dProblem | Pool2dProblem | ConvPool2dProblem | SeparableConv2dProblem | ElementwiseProblem
 
 #: The images of the batch at which kernels are ranked, whatever N is: kernels may add in different orders, and an image has
 #: the same bits in any batch. 32 fills a GPU in nearly every layer of the suite, so that the ranking compares work and not
@@ -26,17 +26,22 @@ def operation_of(problem: Problem) -> str:
     return problem._operation
 
 
+def convolutions_of(problem: Problem) -> list[Conv2dProblem]:
+    """Return the convolution that a problem is, or those among its parts."""
+    return [part for part in (problem.parts if isinstance(problem, PAIRS) else (problem,)) if isinstance(part, Conv2dProblem)]
+
+
 def minimum_bytes(problem: Problem) -> int:
-    """Return the bytes of x, weight, residual, other and y, each moved once."""
+    """Return the bytes of x, weights, residual, other and y, each moved once."""
     moved = math.prod(problem.x_shape) * BYTES[problem.dtype]
     outputs = math.prod(problem.y_shape)
     moved += outputs * BYTES[problem.out_dtype]
     if isinstance(problem, ElementwiseProblem):
         return moved + outputs * BYTES[problem.dtype] * problem.other
     if not isinstance(problem, Pool2dProblem):
-        conv = problem.conv if isinstance(problem, ConvPool2dProblem) else problem
-        moved += math.prod(conv.weight_shape) * BYTES[conv.dtype]
-        moved += math.prod(conv.y_shape) * BYTES[conv.out_dtype] * conv.residual
+        for conv in convolutions_of(problem):
+            moved += math.prod(conv.weight_shape) * BYTES[conv.dtype]
+            moved += math.prod(conv.y_shape) * BYTES[conv.out_dtype] * conv.residual
     elif problem.return_indices:
         moved += outputs * BYTES[problem.index_dtype]
     return moved
@@ -58,8 +63,9 @@ def at_batch(problem: Any, count: int) -> Any:
         return problem
     other = object.__new__(type(problem))
     changes: dict[str, Any] = {"n": count}
-    if isinstance(problem, ConvPool2dProblem):
-        changes = {"conv": at_batch(problem.conv, count), "pool": at_batch(problem.pool, count)}
+    if isinstance(problem, PAIRS):
+        names = (field.name for field in fields(problem))
+        changes = {name: at_batch(part, count) for name, part in zip(names, problem.parts, strict=True)}
     for field in fields(problem):
         object.__setattr__(other, field.name, changes.get(field.name, getattr(problem, field.name)))
     return other
@@ -68,19 +74,20 @@ def at_batch(problem: Any, count: int) -> Any:
 def options(problem: Problem, device: Device, kernel: str | None = None) -> list[Choice]:
     """Return the answer of every kernel of the operation, in ORDER: a reason, or an estimate of its time on the device.
 
-    A pooled convolution may also run in two, the last of the list: as the kernels that its two problems choose alone, or
-    with `kernel` where that is one of the convolution's. Both ways give the same bits, so a kernel for both declines
-    where the convolution alone is chosen from those that add in another order.
+    A pair may also run in two, the last of the list: as the kernels that its two problems choose alone, or with `kernel`
+    where that is one of the first's. Both ways give the same bits, so a kernel for both declines where a convolution
+    alone is chosen from those that add in another order.
     """
-    if not isinstance(problem, ConvPool2dProblem):
-        found = kernels.for_operation(kernels.operation_of(problem))
-        return [_answer(one, problem, device, one.declines(problem, device)) for one in found]
+    operation = kernels.operation_of(problem)
+    if not isinstance(problem, PAIRS):
+        return [_answer(one, problem, device, one.declines(problem, device)) for one in kernels.for_operation(operation)]
     alone, two = _in_two(problem, device, kernel if kernel in _names("conv2d") else None)
     answers = []
-    for one in kernels.for_operation("conv2d_pool2d"):
+    for one in kernels.for_operation(operation):
         reason = one.declines(problem, device)
-        if reason is None and alone not in getattr(one, "adds_like", ()):
-            reason = f"the convolution alone runs on {alone}, which adds in another order, and the bits are those of the two calls"
+        other = next((name for name in alone if name not in getattr(one, "adds_like", ())), None)
+        if reason is None and other is not None:
+            reason = f"the convolution alone runs on {other}, which adds in another order, and the bits are those of the two calls"
         answers.append(_answer(one, problem, device, reason))
     return [*answers, two]
 
@@ -92,13 +99,15 @@ def _answer(kernel: Kernel, problem: Problem, device: Device, reason: str | None
     return Choice(kernel.name, seconds=kernel.seconds(problem, device), ranked_seconds=kernel.seconds(ranked, device))
 
 
-def _in_two(problem: ConvPool2dProblem, device: Device, kernel: str | None) -> tuple[str, Choice]:
-    """Return the name of the kernel that the convolution chooses alone, and the answer of both one after the other."""
+def _in_two(problem: ConvPool2dProblem | SeparableConv2dProblem, device: Device, kernel: str | None) -> tuple[tuple[str, ...], Choice]:
+    """Return the names of the kernels that the convolutions of a pair choose alone, and the answer of both parts one after the other."""
+    first, second = problem.parts
     try:
-        conv, pool = choose(problem.conv, device, kernel), choose(problem.pool, device)
+        two = InTwo(choose(first, device, kernel), choose(second, device))
     except UnsupportedProblem as refusal:
-        return "no kernel", Choice("in two", str(refusal))
-    return conv.name, _answer(InTwo(conv, pool), problem, device, None)
+        return ("no kernel",), Choice("in two", str(refusal))
+    names = (two.first.name, two.second.name)
+    return names[: len(convolutions_of(problem))], _answer(two, problem, device, None)
 
 
 def _names(operation: str) -> list[str]:
@@ -107,10 +116,10 @@ def _names(operation: str) -> list[str]:
 
 def _named(name: str) -> Kernel:
     """Return the kernel of an answer's name, which may be that of two."""
-    first, _, second = name.partition(THEN)
-    kernel, pool = kernels.named(first), kernels.named(second)
+    first, _, other = name.partition(THEN)
+    kernel, second = kernels.named(first), kernels.named(other)
     assert kernel is not None
-    return kernel if pool is None else InTwo(kernel, pool)
+    return kernel if second is None else InTwo(kernel, second)
 
 
 def best_of(answers: list[Choice]) -> Choice | None:
@@ -122,7 +131,7 @@ def best_of(answers: list[Choice]) -> Choice | None:
 def choose(problem: Problem, device: Device, kernel: str | None = None) -> Kernel:
     """Return the kernel that takes the problem: the one named, else the one with the least estimated time at RANKING_BATCH.
 
-    For a pooled convolution `kernel` names one for both, or the convolution's of the two.
+    For a pair `kernel` names one for both, or the first's of the two.
 
     Raises
     ------
@@ -134,8 +143,8 @@ def choose(problem: Problem, device: Device, kernel: str | None = None) -> Kerne
     answers = options(problem, device, kernel)
     if kernel is not None:
         words = [answer.kernel for answer in answers]
-        if isinstance(problem, ConvPool2dProblem):
-            words = _names("conv2d_pool2d") + _names("conv2d")
+        if isinstance(problem, PAIRS):
+            words = _names(kernels.operation_of(problem)) + _names("conv2d")
         if kernel not in words:
             names = ", ".join(map(repr, words))
             raise ProblemError(sentence(operation_of(problem), f"kernel is {shown(kernel)}", f"one of {names}", "pass kernel=None to have one chosen"))
@@ -163,8 +172,8 @@ class Explanation(str):
 def arithmetic_rate(problem: Problem, device: Device) -> tuple[float, str]:
     """Return the operations a second that bound the problem on the device whatever the kernel, and their name."""
     ordinary = (device.flops, "float32 FMA")
-    if isinstance(problem, ConvPool2dProblem):
-        problem = problem.conv
+    if isinstance(problem, PAIRS):
+        problem = convolutions_of(problem)[-1]
     if not isinstance(problem, Conv2dProblem) or problem.dtype == "float64" or problem.precision == "strict":
         return ordinary
     if problem.dtype == "float32":
@@ -186,7 +195,7 @@ def explain_problem(problem: Problem, device: Device, engine: str | None = None,
     ]
     answers = options(problem, device)
     best = best_of(answers) if engine != "arrays" else None
-    if isinstance(problem, ConvPool2dProblem):
+    if isinstance(problem, PAIRS):
         lines.append(_between(problem, best))
     rows: list[dict[str, Any]] = []
     for answer in answers:
@@ -201,9 +210,9 @@ def explain_problem(problem: Problem, device: Device, engine: str | None = None,
     return Explanation("\n".join(lines), rows)
 
 
-def _between(problem: ConvPool2dProblem, best: Choice | None) -> str:
-    """Return the line of what lies between a convolution and its pooling."""
-    what = f"the {between_bytes(problem):,} bytes of {problem.conv.y_shape} between the two"
+def _between(problem: ConvPool2dProblem | SeparableConv2dProblem, best: Choice | None) -> str:
+    """Return the line of what lies between the parts of a pair."""
+    what = f"the {between_bytes(problem):,} bytes of {problem.parts[0].y_shape} between the two"
     if best is None or THEN in best.kernel:
         return f"  in two: {what} are written and read again"
     return f"  fused: {what} are neither written nor read again"

@@ -27,7 +27,7 @@ class Plan:
     A plan holds its own packed copy of weight, scale and bias, taken when it was made, on the library's stream of that
     moment: writing to the originals afterwards changes nothing. One with a workspace (`workspace_bytes`) serves one stream
     at a time, since its calls write to the same memory; `for_input` of the same shape gives a second one. Make one with
-    `plan_conv2d`, `plan_pool2d` or `plan_conv2d_pool2d`.
+    `plan_conv2d`, `plan_pool2d`, `plan_conv2d_pool2d` or `plan_separable_conv2d`.
     """
 
     def __init__(
@@ -201,9 +201,12 @@ def tap_dtype(problem: Pool2dProblem) -> str:
     return "float64" if problem.dtype == "float64" else "float32"
 
 
-def dense_vectors(operation: str, library: Library, inputs: Operands, k: int) -> None:
-    """Put contiguous copies in the place of a scale and a bias of several channels that are not contiguous: kernels read them so."""
-    for name in ("scale", "bias"):
+def dense_vectors(operation: str, library: Library, inputs: Operands, k: int, of: str = "") -> None:
+    """Put contiguous copies in the place of a scale and a bias of several channels that are not contiguous: kernels read them so.
+
+    `of` stands before their names: "depthwise_" for those of the first of two.
+    """
+    for name in (f"{of}scale", f"{of}bias"):
         if name in inputs and k > 1 and inputs[name].strides != (1,):
             inputs |= packed(operation, library, {name: inputs[name]})
 

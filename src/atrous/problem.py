@@ -1,4 +1,4 @@
-"""What is asked: Conv2dProblem, and ConvPool2dProblem of it and a Pool2dProblem, their checks and derived sizes; and parse of every problem."""
+"""What is asked: Conv2dProblem, the pairs ConvPool2dProblem and SeparableConv2dProblem, their checks and sizes; and parse of every problem."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import arguments as arg
-from .casestring import format_case, split_case, split_elementwise, split_pair
+from .casestring import format_case, split_case, split_elementwise, split_pair, split_separable
 from .elementwise_problem import ElementwiseProblem
 from .errors import ProblemError, UnsupportedProblem, sentence
 from .pool_problem import Pool2dProblem
 from .window import WindowGeometry, resolved_pads
 
-__all__ = ["WEIGHT_LAYOUT", "Conv2dProblem", "ConvPool2dProblem", "ElementwiseProblem", "Pool2dProblem", "parse"]
+__all__ = ["PAIRS", "WEIGHT_LAYOUT", "Conv2dProblem", "ConvPool2dProblem", "ElementwiseProblem", "Pool2dProblem", "SeparableConv2dProblem", "parse"]
 
 WEIGHT_LAYOUT = {"NHWC": "KRSC", "NCHW": "KCRS"}
 
@@ -215,6 +215,11 @@ class ConvPool2dProblem:
         return getattr(self.conv, name)
 
     @property
+    def parts(self) -> tuple[Conv2dProblem, Pool2dProblem]:
+        """The two, in the order in which they run."""
+        return self.conv, self.pool
+
+    @property
     def y_shape(self) -> tuple[int, int, int, int]:
         """Shape of the output in this problem's layout."""
         return self.pool.y_shape
@@ -228,13 +233,76 @@ class ConvPool2dProblem:
         return format_case(self)
 
 
-def parse(case: str) -> Conv2dProblem | Pool2dProblem | ConvPool2dProblem | ElementwiseProblem:
+@dataclass(frozen=True)
+class SeparableConv2dProblem:
+    """A depthwise convolution and the 1x1 of what it gives, rounded to its out_dtype in between. Build it with `make` or `parse`."""
+
+    depthwise: Conv2dProblem
+    pointwise: Conv2dProblem
+
+    def __post_init__(self) -> None:
+        self._check_depthwise(self.depthwise)
+        name, second = self._operation, self.pointwise
+        came, made = (second.x_shape, second.dtype, second.layout), (self.depthwise.y_shape, self.depthwise.out_dtype, self.depthwise.layout)
+        if came != made:
+            raise ProblemError(sentence(name, f"the 1x1 reads {came} and the depthwise gives {made}", "one shape, dtype and layout", "build it with make"))
+        if (second.r, second.s, second.stride, second.dilation, second.pads, second.groups) != (1, 1, (1, 1), (1, 1), (0, 0, 0, 0), 1):
+            form = f"{second.r}x{second.s} with stride {second.stride}, dilation {second.dilation}, padding {second.pads} and {second.groups} groups"
+            raise ProblemError(sentence(name, f"the second filter is {form}", "1x1 with stride 1, no padding and one group", "call conv2d twice"))
+
+    @classmethod
+    def _check_depthwise(cls, first: Conv2dProblem) -> None:
+        name = "separable_conv2d"
+        if first.groups != first.c:
+            came = f"the first convolution has {first.groups} groups and C = {first.c}"
+            raise ProblemError(sentence(name, came, "one channel a group", "give it C groups, or call conv2d twice"))
+        if first.dtype not in arg.FLOAT_DTYPES:
+            raise UnsupportedProblem(sentence(name, f"x is {first.dtype}", f"one of {', '.join(arg.FLOAT_DTYPES)}", "call conv2d twice, requantised between"))
+        if first.residual:
+            raise ProblemError(sentence(name, "the depthwise convolution has a residual", "one of the 1x1 alone", "call conv2d twice"))
+
+    @property
+    def _operation(self) -> str:
+        return "separable_conv2d"
+
+    @classmethod
+    def make(cls, depthwise: Conv2dProblem, weight_shape: Any, **options: Any) -> SeparableConv2dProblem:
+        """Return the 1x1 of `depthwise` that these options of `Conv2dProblem.make` mean, or raise ProblemError before anything runs."""
+        cls._check_depthwise(depthwise)
+        return cls(depthwise, Conv2dProblem.make(depthwise.y_shape, weight_shape, dtype=depthwise.out_dtype, layout=depthwise.layout, **options))
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the depthwise says of x (x_shape, n, h, w, c, dtype), and what the 1x1 says of the rest (weight_shape, k, bias, y_shape ...)."""
+        if name.startswith("_") or name in ("depthwise", "pointwise"):
+            raise AttributeError(name)
+        return getattr(self.depthwise if name in ("x_shape", "n", "h", "w", "c", "dtype") else self.pointwise, name)
+
+    @property
+    def parts(self) -> tuple[Conv2dProblem, Conv2dProblem]:
+        """The two, in the order in which they run."""
+        return self.depthwise, self.pointwise
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of both."""
+        return self.depthwise.flops + self.pointwise.flops
+
+    def __str__(self) -> str:
+        return format_case(self)
+
+
+#: problems of two parts, of which the second reads what the first gives
+PAIRS = (ConvPool2dProblem, SeparableConv2dProblem)
+
+
+def parse(case: str) -> Conv2dProblem | Pool2dProblem | ConvPool2dProblem | SeparableConv2dProblem | ElementwiseProblem:
     """Return the problem that a case string describes; parse(str(problem)) == problem."""
+    if (separable := split_separable(case)) is not None:
+        first, window, options = separable
+        return _parsed_separable(_convolution(first, "the 1x1"), window, options)
     if (pair := split_pair(case)) is not None:
         first, window, options = pair
-        conv = parse(first)
-        if not isinstance(conv, Conv2dProblem):
-            raise ProblemError(sentence("case", f"{arg.shown(first)} stands before '+'", "a convolution", "put the pooling behind"))
+        conv = _convolution(first, "the pooling")
         return ConvPool2dProblem.make(conv, "global" if window is None else (window["R"], window["S"]), options.pop("kind"), **options)
     if (found := split_elementwise(case)) is not None:
         sizes, options = found
@@ -250,3 +318,19 @@ def parse(case: str) -> Conv2dProblem | Pool2dProblem | ConvPool2dProblem | Elem
     x_shape = tuple(shape[letter] for letter in options.get("layout", "NHWC"))
     size = "global" if window is None else (window["R"], window["S"])
     return Pool2dProblem.make(x_shape, size, **options)
+
+
+def _convolution(case: str, what: str) -> Conv2dProblem:
+    """Return the convolution of a case string before '+'."""
+    found = parse(case)
+    if not isinstance(found, Conv2dProblem):
+        raise ProblemError(sentence("case", f"{arg.shown(case)} stands before '+'", "a convolution", f"put {what} behind"))
+    return found
+
+
+def _parsed_separable(depthwise: Conv2dProblem, window: dict[str, int], options: dict[str, Any]) -> SeparableConv2dProblem:
+    """Return the pair of a depthwise convolution and of the words behind '+': operands of no named dtype have that of what it gives."""
+    order = options.get("weight_layout") or WEIGHT_LAYOUT[depthwise.layout]
+    sizes = {**window, "C": depthwise.k // max(1, options.get("groups", 1))}
+    options |= {name: depthwise.out_dtype for name in ("scale", "bias") if options.get(name) == ""}
+    return SeparableConv2dProblem.make(depthwise, tuple(sizes[letter] for letter in order), **options)

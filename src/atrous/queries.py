@@ -12,7 +12,7 @@ from .errors import ProblemError, sentence
 from .geometry import arithmetic, axis_output, axis_pads
 from .interop import library_of
 from .plan import Plan
-from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem
+from .problem import PAIRS, Conv2dProblem, ElementwiseProblem, Pool2dProblem
 from .routes import cuda_architecture
 
 
@@ -90,7 +90,7 @@ def explain(case_or_plan: Any, device: Any = None) -> Explanation:
         if device is None:
             return case_or_plan.explain()
         case_or_plan = case_or_plan.problem
-    if not isinstance(case_or_plan, (str, Conv2dProblem, Pool2dProblem, ConvPool2dProblem, ElementwiseProblem)):
+    if not isinstance(case_or_plan, (str, Conv2dProblem, Pool2dProblem, *PAIRS, ElementwiseProblem)):
         came = f"case_or_plan is of type {type(case_or_plan).__name__}"
         raise ProblemError(sentence("explain", came, "a case string, a problem or a Plan", "pass for example 'n1c64h56w56_k64r3s3_pad1_f16'"))
     if device is not None and not isinstance(device, str):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from . import arguments as arg
-from .errors import ProblemError, sentence, shown
-from .interop import Library
+from .errors import ProblemError, UnsupportedProblem, sentence, shown
+from .interop import Library, library_of
 from .operands import Operands, gather, matches, vector
-from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem
+from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem, SeparableConv2dProblem
 
 
 @functools.lru_cache(maxsize=4096)
@@ -29,6 +30,12 @@ def pool_problem(x_shape: tuple[int, ...], window: Any, kind: str, options: tupl
 def pair_problem(conv: Conv2dProblem, window: Any, pool: str, options: tuple[tuple[str, Any], ...]) -> ConvPool2dProblem:
     """Return the problem of plain options, remembered."""
     return ConvPool2dProblem.make(conv, window, pool, **dict(options))
+
+
+@functools.lru_cache(maxsize=4096)
+def separable_problem(depthwise: Conv2dProblem, pointwise: Conv2dProblem) -> SeparableConv2dProblem:
+    """Return the problem of two, remembered."""
+    return SeparableConv2dProblem(depthwise, pointwise)
 
 
 @functools.lru_cache(maxsize=4096)
@@ -111,14 +118,19 @@ def called_conv(operation: str, inputs: Operands, words: dict[str, Any]) -> Conv
     return conv_problem(inputs["x"].shape, inputs["weight"].shape, options)
 
 
+def planned_residual(operation: str, residual: Any) -> None:
+    """Raise ProblemError unless a plan's residual is a bool."""
+    if not isinstance(residual, bool):
+        came = f"residual is of type {type(residual).__name__}"
+        raise ProblemError(sentence(operation, came, "True or False", "pass the array to each call: plan(x, residual=r)"))
+
+
 def planned_conv(
     operation: str, x_shape: Any, dtype: Any, constants: dict[str, Any], residual: Any, words: dict[str, Any]
 ) -> tuple[Library, Operands, Conv2dProblem]:
     """Return the library and facts of a plan's weight, scale and bias, and the problem that they are checked to be made for."""
     library, found = gather(operation, "weight", constants["weight"], scale=constants["scale"], bias=constants["bias"])
-    if not isinstance(residual, bool):
-        came = f"residual is of type {type(residual).__name__}"
-        raise ProblemError(sentence(operation, came, "True or False", "pass the array to each call: plan(x, residual=r)"))
+    planned_residual(operation, residual)
     options = _options_of(operation, words, dtype_name(operation, "dtype", dtype) or found["weight"].dtype, found, residual)
     problem = conv_problem(arg.shape4(operation, "x", x_shape, words["layout"]), found["weight"].shape, options)
     matches(operation, "weight", found["weight"], problem.weight_shape, problem.dtype, ", ".join(problem.weight_layout))
@@ -157,3 +169,64 @@ def make_pair(operation: str, conv: Conv2dProblem, pool: str, window: Any, optio
     options["dilation"] = arg.pair(operation, "pool_dilation", dilation, 1, " (1 means dense: neighbouring taps are 1 output of the convolution apart)")
     options["padding"] = arg.padding_axes(operation, padding, "pool_padding")
     return pair_problem(conv, arg.window_size(operation, window) or "global", pool, tuple(options.items()))
+
+
+#: words of a separable convolution that are those of both parts
+_OF_BOTH = ("layout", "weight_layout", "precision")
+#: words that its 1x1 has in any case, and its depthwise where the call names no other
+_PLAIN_FORM = {"stride": 1, "padding": "valid", "dilation": 1, "padding_mode": "zeros", "groups": 1, "zero_point": 0, "out_zero_point": 0, "out_dtype": None}
+
+
+def make_separable(operation: str, x_shape: Any, dtype: str, operands: Operands, words: dict[str, Any], residual: bool) -> SeparableConv2dProblem:
+    """Return the problem that the words of a separable convolution and its operands mean, or raise ProblemError.
+
+    Words that begin with depthwise_, and stride, padding, dilation and padding_mode, are those of the depthwise.
+    """
+    arg.one_of(operation, "layout", words["layout"], arg.LAYOUTS)
+    sizes = arg.shape4(operation, "x", x_shape, words["layout"])
+    if dtype not in arg.FLOAT_DTYPES:
+        raise UnsupportedProblem(sentence(operation, f"x is {dtype}", f"one of {', '.join(arg.FLOAT_DTYPES)}", "call conv2d twice, requantised between"))
+    channels = dict(zip(words["layout"], sizes))["C"]
+    if channels == 0:
+        raise ProblemError(sentence(operation, f"x has shape {sizes} with 0 channels", "at least one channel", "pass channels"))
+    both = {name: words[name] for name in _OF_BOTH}
+    form = {name: words[name] for name in ("stride", "padding", "dilation", "padding_mode")}
+    parts = (
+        ("depthwise", "depthwise_", {**_PLAIN_FORM, **both, **form, "groups": channels, "activation": words["depthwise_activation"]}, False),
+        ("1x1", "", {**_PLAIN_FORM, **both, "out_dtype": words["out_dtype"], "activation": words["activation"]}, residual),
+    )
+    found: list[Conv2dProblem] = []
+    for what, of, options, adds in parts:
+        kinds = {name: operands[of + name].dtype if of + name in operands else None for name in ("scale", "bias")}
+        try:
+            plain = conv_options(operation, {"dtype": dtype, **options, "residual": adds, **kinds})
+            found.append(conv_problem(found[0].y_shape if found else sizes, operands[f"{of}weight"].shape, plain))
+        except (ProblemError, UnsupportedProblem) as failure:
+            said = re.sub(r"^\[\w+\] ", "", str(failure))
+            raise type(failure)(f"[{operation}] of the {what}: {said}") from None
+    return separable_problem(found[0], found[1])
+
+
+def planned_separable(
+    operation: str, x_shape: Any, dtype: Any, constants: dict[str, Any], residual: Any, words: dict[str, Any]
+) -> tuple[Library, Operands, SeparableConv2dProblem]:
+    """Return the library and facts of a plan's weights, scales and biases, and the problem that they are checked to be made for."""
+    library, found = separable_operands(operation, "depthwise_weight", constants)
+    planned_residual(operation, residual)
+    kind = dtype_name(operation, "dtype", dtype) or found["depthwise_weight"].dtype
+    problem = make_separable(operation, x_shape, kind, found, words, residual)
+    for of, word, part in (("depthwise_", "depthwise_weight", problem.depthwise), ("", "pointwise_weight", problem.pointwise)):
+        matches(operation, word, found[f"{of}weight"], part.weight_shape, part.dtype, ", ".join(part.weight_layout))
+        for name in (f"{of}scale", f"{of}bias"):
+            vector(operation, name, found.get(name), part.k)
+    return library, found, problem
+
+
+def separable_operands(operation: str, first: str, arrays: dict[str, Any]) -> tuple[Library, Operands]:
+    """Return the library and facts of arrays by their public names, the pointwise_weight as the operand that it is, "weight"."""
+    for name in ("depthwise_weight", "pointwise_weight"):
+        library_of(operation, name, arrays[name])
+    others = {name: array for name, array in arrays.items() if name != first}
+    library, found = gather(operation, first, arrays[first], **others)
+    found["weight"] = found.pop("pointwise_weight")
+    return library, found

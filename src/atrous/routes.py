@@ -17,13 +17,14 @@ from .kernels.in_two import InTwo, between_bytes
 from .kernels.parameters import BYTES
 from .launch import Launch
 from .operands import Operands
-from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem
+from .problem import PAIRS, ElementwiseProblem, Pool2dProblem, SeparableConv2dProblem
 from .sequence import Bound, Memory, filled
 
 log = logging.getLogger("atrous")
 
 KERNEL_ENGINES = {"compiled": compiled, "runtime": runtime, "simulated": simulated}
 ENGINES = (*KERNEL_ENGINES, "arrays")
+WEIGHTS = ("weight", "depthwise_weight")
 
 
 def engine_reasons() -> dict[str, str | None]:
@@ -47,8 +48,9 @@ class Route:
         """Bytes that the array path holds beyond the output while running; 0 for a kernel, whose scratch is its caller's."""
         if self.kernel:
             return 0
-        if isinstance(self.problem, ConvPool2dProblem):
-            return between_bytes(self.problem) + max(arrays.workspace_bytes(self.problem.conv), arrays.workspace_bytes(self.problem.pool))
+        if isinstance(self.problem, PAIRS):
+            first, second = self.problem.parts
+            return between_bytes(self.problem) + max(arrays.workspace_bytes(first), arrays.workspace_bytes(second))
         return arrays.workspace_bytes(self.problem)
 
     def run(self, library: Library, inputs: Operands, outputs: list[Operand], stream: int, memory: Memory | None = None) -> None:
@@ -93,7 +95,7 @@ class Route:
         """Pack a plan's weight and take workspace, for contiguous operands: with x at the best address and at the worst."""
         weight = constants["weight"]
         stream = library.stream(weight)
-        held = alignment_of(weight.pointer)
+        held = alignment_of(*(constants[name].pointer for name in WEIGHTS if name in constants))
         canonical_strides = default_strides(self.problem)
         if not self.problem.residual:  # type: ignore[union-attr]
             canonical_strides = replace(canonical_strides, residual=Strides.residual)
@@ -110,23 +112,14 @@ class Route:
         return computes.on(x, stream)
 
     def _run_arrays(self, library: Library, inputs: Operands, outputs: list[Operand]) -> None:
+        problem = self.problem
         found = {name: library.computable(operand) for name, operand in inputs.items()}
-        written = [library.computable(operand) for operand in outputs]
-        x, problem = found["x"], self.problem
-        if isinstance(problem, ElementwiseProblem):
-            arrays.elementwise(problem, x, found.get("other"), written[0])
-            return
-        if not isinstance(problem, Pool2dProblem):
-            conv = problem.conv if isinstance(problem, ConvPool2dProblem) else problem
-            y = written[0]
-            if conv is not problem:
-                made = library.empty(conv.y_shape, conv.out_dtype, inputs["x"])
-                y = library.computable(library.made(operation_of(problem), made, inputs["x"]))
-            arrays.conv2d(conv, x, found["weight"], found.get("scale"), found.get("bias"), found.get("residual"), y)
-            x = y
-        if not isinstance(problem, Conv2dProblem):
-            pool = problem.pool if isinstance(problem, ConvPool2dProblem) else problem
-            arrays.pool2d(pool, x, found.get("tap_weight"), written[0], written[1] if len(written) > 1 else None)
+        written = {name: library.computable(operand) for name, operand in zip(("y", "index"), outputs)}
+        if isinstance(problem, PAIRS):
+            first = problem.parts[0]
+            made = library.empty(first.y_shape, first.out_dtype, inputs["x"])
+            written["between"] = library.computable(library.made(operation_of(problem), made, inputs["x"]))
+        arrays.run(problem, {**found, **written})
 
 
 def strides_of(problem: Problem, given: Operands) -> Strides:
@@ -139,7 +132,9 @@ def strides_of(problem: Problem, given: Operands) -> Strides:
             found["residual"] = canonical(given["other"].strides, layout, "NHWC")
     elif not isinstance(problem, Pool2dProblem):
         found["weight"] = canonical(given["weight"].strides, problem.weight_layout, "KRSC")
-        found["weight_alignment"] = alignment_of(given["weight"].pointer)
+        if isinstance(problem, SeparableConv2dProblem):
+            found["depthwise_weight"] = canonical(given["depthwise_weight"].strides, problem.depthwise.weight_layout, "KRSC")
+        found["weight_alignment"] = alignment_of(*(given[name].pointer for name in WEIGHTS if name in given))
     return Strides(**found, alignment=min(alignment_of(given["x"].pointer), found.get("weight_alignment", MOST_ALIGNMENT)))
 
 
@@ -189,7 +184,7 @@ def _best(problem: Problem, device: str, reachable: tuple[str, ...], kernel: str
 def _bind(problem: Problem, device: str, engine: str, kernel: str | None) -> Route:
     operation = operation_of(problem)
     if engine == "arrays":
-        if isinstance(problem, ConvPool2dProblem):
+        if isinstance(problem, PAIRS):
             log.debug("%s: in two: the array path has no kernel for both", problem)
         if kernel is not None:
             raise ProblemError(

@@ -9,7 +9,7 @@ import numpy as np
 
 from .arguments import FLOAT_DTYPES, INPUT_DTYPES, PADDING_MODES
 from .errors import AtrousError
-from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem
+from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem, SeparableConv2dProblem
 
 KINDS = ("conv", "max", "avg", "lp", "rms", "weighted")
 ACTIVATIONS: tuple[Any, ...] = (
@@ -31,6 +31,8 @@ GROUPED_EVERY = 13
 LARGE_EVERY = 13
 #: and every so manieth moves or adds elements
 ELEMENTWISE_EVERY = 13
+#: and every so manieth is a depthwise convolution with a 1x1 behind it
+SEPARABLE_EVERY = 13
 ELEMENT_BYTES = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "uint8": 1}
 #: larger convolutions are drawn again: a simulator and a reference have to run them
 MOST_FLOPS = 3e6
@@ -61,11 +63,11 @@ def random_problem(seed: int, kind: str | None = None) -> Conv2dProblem | Pool2d
             continue  # drawn apart, sizes and pads need not fit together; the next draw may
 
 
-def any_problem(seed: int) -> Conv2dProblem | Pool2dProblem | ConvPool2dProblem | ElementwiseProblem:
+def any_problem(seed: int) -> Conv2dProblem | Pool2dProblem | ConvPool2dProblem | SeparableConv2dProblem | ElementwiseProblem:
     """Return a small valid problem of any operation.
 
     One in PAIR_EVERY is of random_pair, one in DEPTHWISE_EVERY of random_depthwise, one in GROUPED_EVERY of random_grouped, one in LARGE_EVERY of
-    random_large_depthwise, one in ELEMENTWISE_EVERY of random_elementwise; others are of random_problem.
+    random_large_depthwise, one in SEPARABLE_EVERY of random_separable, one in ELEMENTWISE_EVERY of random_elementwise; others are of random_problem.
     """
     if seed % PAIR_EVERY == 5:
         return random_pair(seed)
@@ -75,6 +77,8 @@ def any_problem(seed: int) -> Conv2dProblem | Pool2dProblem | ConvPool2dProblem 
         return random_grouped(seed)
     if seed % LARGE_EVERY == 9:
         return random_large_depthwise(seed)
+    if seed % SEPARABLE_EVERY == 10:
+        return random_separable(seed)
     return random_elementwise(seed) if seed % ELEMENTWISE_EVERY == 7 else random_problem(seed)
 
 
@@ -181,6 +185,39 @@ def random_pair(seed: int) -> ConvPool2dProblem:
             return ConvPool2dProblem.make(conv, words.pop("window"), kind, **words, **options)
         except AtrousError:
             continue
+
+
+def random_separable(seed: int) -> SeparableConv2dProblem:
+    """Return a small valid depthwise convolution with a 1x1 behind it, the same for the same seed.
+
+    Eight in ten have 16-bit elements with channels last and windows of 3, 5 or 7 columns with stride 1 or 2, which one
+    kernel takes; the others are of any floats, layouts, windows and filters a channel.
+    """
+    random = np.random.default_rng([seed, 300])
+    while True:
+        usual = bool(random.random() < 0.8)
+        form = _window(random)
+        if usual:
+            rows, columns = _pick(random, (3, 3, 5, 7)), _pick(random, (3, 3, 3, 5, 7))
+            form = {"window": (rows, columns), "stride": _pick(random, (1, 1, 2, (3, 1), (1, 2))), "padding": _padding(random, (rows, columns), (1, 1), -1)}
+            form["dilation"] = (_pick(random, (1, 1, 1, 2)), 1)
+        n, (h, w) = int(random.integers(1, 4)), _pair(random, 3, 20)
+        channels = _pick(random, (8, 16, 20, 24, 32, 40, 72)) if usual else _pick(random, (1, 3, 5, 8, 16, 20))
+        dtype = _pick(random, SHORT_FLOATS if usual else FLOAT_DTYPES)
+        try:
+            first = _convolution_of(random, dtype, form, n, h, w, channels, 1, 1 if usual else _pick(random, (1, 2, 3)))
+            first = replace(first, residual=False, out_dtype=dtype if usual else first.out_dtype)
+            if usual and (first.layout != "NHWC" or first.p * first.q > 130):
+                continue
+            words = _epilogue(random, first.out_dtype) | {"weight_layout": _pick(random, (None, None, "KCRS", "RSCK"))}
+            outputs = _pick(random, (1, 8, 24, 32, 40, 64, 66, 72, 100, 128, 130))
+            shape = {"K": outputs, "R": 1, "S": 1, "C": first.k}
+            order = words["weight_layout"] or {"NHWC": "KRSC", "NCHW": "KCRS"}[first.layout]
+            pair = SeparableConv2dProblem.make(first, tuple(shape[letter] for letter in order), **words)
+        except AtrousError:
+            continue
+        if pair.flops <= MOST_FLOPS:
+            return pair
 
 
 def _pick(random: Any, options: Any) -> Any:

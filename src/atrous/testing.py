@@ -8,24 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from . import weighting
-from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem
-from .reference import conv2d, conv2d_pool2d_unrounded, conv2d_unrounded, elementwise_unrounded, pool2d_unrounded
+from .error_bounds import conv_error, elementwise_error, half_ulp, pool_error
+from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem, SeparableConv2dProblem
+from .reference import conv2d, conv2d_pool2d_unrounded, conv2d_unrounded, elementwise_unrounded, pool2d_unrounded, separable_conv2d_unrounded
 from .reference.store import INTEGERS, numpy_dtype, store
 from .sampling import random_problem
 
 __all__ = ["assert_matches", "exact_inputs", "expected_output", "is_exact", "random_inputs", "random_problem", "tolerance"]
 
-Problem = Conv2dProblem | Pool2dProblem | ConvPool2dProblem | ElementwiseProblem
+Problem = Conv2dProblem | Pool2dProblem | ConvPool2dProblem | SeparableConv2dProblem | ElementwiseProblem
 Inputs = dict[str, np.ndarray]
 
 EXACT_SUM = 2**22  # float32 counts to 2^24; two bits are left for scale, bias and residual
-#: dtype -> (significand bits with the hidden one, exponent of the smallest subnormal)
-FLOATS = {"float16": (11, -24), "bfloat16": (8, -133), "float32": (24, -149), "float64": (53, -1074)}
-#: activation -> the largest slope of its curve
-SLOPES = {"silu": 1.1, "gelu": 1.13, "gelu_tanh": 1.13, "hardswish": 1.5, "sigmoid": 0.25}
-#: Rounding errors of one evaluation of exp, tanh, erf or pow, and of the few operations around it, in units of the accumulator.
-EVALUATION = 16
 
 
 def exact_inputs(problem: Problem, seed: int = 0, negative: bool = False) -> Inputs:
@@ -33,7 +27,7 @@ def exact_inputs(problem: Problem, seed: int = 0, negative: bool = False) -> Inp
 
     Parameters
     ----------
-    problem : Conv2dProblem, Pool2dProblem or ConvPool2dProblem
+    problem : Conv2dProblem, Pool2dProblem, ConvPool2dProblem or SeparableConv2dProblem
     seed : int
     negative : bool
         Every element of x below 0 (uint8: below the zero point where there is one), so that padding that takes
@@ -43,7 +37,8 @@ def exact_inputs(problem: Problem, seed: int = 0, negative: bool = False) -> Inp
     -------
     dict of numpy.ndarray
         The operands by name, as `atrous.reference` takes them: "x", "weight" and, where the problem has them,
-        "scale" (powers of two), "bias" (distinct in neighbouring channels) and "residual"; pools: "x", and
+        "scale" (powers of two), "bias" (distinct in neighbouring channels) and "residual"; of a depthwise before a 1x1
+        "depthwise_weight", "depthwise_scale" and "depthwise_bias" too; pools: "x", and
         "tap_weight" where the weighting is "custom".
 
     Notes
@@ -52,6 +47,8 @@ def exact_inputs(problem: Problem, seed: int = 0, negative: bool = False) -> Inp
     """
     if isinstance(problem, ConvPool2dProblem):
         return exact_inputs(problem.conv, seed, negative)
+    if isinstance(problem, SeparableConv2dProblem):
+        return _of_both(exact_inputs(problem.depthwise, seed, negative), exact_inputs(problem.pointwise, seed + 1))
     random = np.random.default_rng(seed)
     if isinstance(problem, ElementwiseProblem):
         return {name: _halves(random, problem.dtype, problem.x_shape, negative) for name in ("x", "other")[: 1 + problem.other]}
@@ -73,6 +70,11 @@ def exact_inputs(problem: Problem, seed: int = 0, negative: bool = False) -> Inp
     if problem.residual:
         inputs["residual"] = _whole(random, problem.out_dtype, 8, problem.y_shape, 0, False)
     return inputs
+
+
+def _of_both(first: Inputs, second: Inputs) -> Inputs:
+    """Return the operands of a separable convolution from those of its two parts."""
+    return {name if name == "x" else f"depthwise_{name}": array for name, array in first.items()} | {name: second[name] for name in second if name != "x"}
 
 
 def _tap_dtype(problem: Pool2dProblem) -> str:
@@ -115,6 +117,8 @@ def random_inputs(problem: Problem, seed: int = 0) -> Inputs:
     """
     if isinstance(problem, ConvPool2dProblem):
         return random_inputs(problem.conv, seed)
+    if isinstance(problem, SeparableConv2dProblem):
+        return _of_both(random_inputs(problem.depthwise, seed), random_inputs(problem.pointwise, seed + 1))
     random = np.random.default_rng(seed)
 
     def draw(dtype: str, shape: tuple[int, ...], deviation: float = 1.0) -> np.ndarray:
@@ -151,6 +155,8 @@ def is_exact(problem: Problem) -> bool:
     """
     if isinstance(problem, ConvPool2dProblem):
         return problem.pool.kind == "max" and is_exact(problem.conv)
+    if isinstance(problem, SeparableConv2dProblem):
+        return _is_exact_pair(problem)
     if isinstance(problem, ElementwiseProblem):
         return _is_plain(problem.activation)
     if isinstance(problem, Conv2dProblem):
@@ -169,6 +175,16 @@ def is_exact(problem: Problem) -> bool:
     return problem.weighting == "binomial" and problem.r + problem.s <= 13
 
 
+def _is_exact_pair(problem: SeparableConv2dProblem) -> bool:
+    """Return whether a depthwise of small whole numbers is exact before it is rounded, and sums of what is rounded are exact in the 1x1."""
+    first, second = problem.parts
+    if first.activation[0] not in ("none", "relu", "relu6") or not (is_exact(first) and is_exact(second)):
+        return False
+    most = 2 * 12 * first.r * first.s + 120  # scale, sums, bias
+    held = 2**10 if second.precision == "tf32" else 2**15  # of tf32 11 bits, of float16 the range
+    return most <= held and 2 * 3 * most * second.c <= EXACT_SUM  # in halves, which scale leaves
+
+
 def _is_plain(activation: tuple[Any, ...]) -> bool:
     name, *numbers = activation
     return name in ("none", "relu", "relu6") or (name in ("leaky_relu", "clip") and all(_is_short(x) for x in numbers))
@@ -184,6 +200,8 @@ def expected_output(problem: Problem, inputs: Inputs) -> Any:
         return conv2d_unrounded(problem, **inputs)
     if isinstance(problem, ConvPool2dProblem):
         return conv2d_pool2d_unrounded(problem, **inputs)
+    if isinstance(problem, SeparableConv2dProblem):
+        return separable_conv2d_unrounded(problem, **inputs)
     if isinstance(problem, ElementwiseProblem):
         return elementwise_unrounded(problem, **inputs)
     return pool2d_unrounded(problem, **inputs)
@@ -195,11 +213,12 @@ def tolerance(problem: Problem, inputs: Inputs) -> np.ndarray:
     gamma(n) * sum |x| |weight| for n multiply-adds in the accumulator's precision, carried through scale, bias,
     residual and activation by their slopes, plus half a unit in the last place of the output's dtype. It is 0 for
     maxima and for integers without an epilogue; for other integers a whole number, beyond the reference's rounding.
-    A pooled convolution's is the largest or mean bound of its window, with what the pooling itself rounds.
+    A pooled convolution's is the largest or mean bound of its window, with what the pooling itself rounds; a separable
+    one's what its 1x1 makes of the depthwise's, with what it rounds itself.
 
     Parameters
     ----------
-    problem : Conv2dProblem, Pool2dProblem or ConvPool2dProblem
+    problem : Conv2dProblem, Pool2dProblem, ConvPool2dProblem or SeparableConv2dProblem
     inputs : dict of arrays by name, as `exact_inputs` returns them
 
     Returns
@@ -208,12 +227,14 @@ def tolerance(problem: Problem, inputs: Inputs) -> np.ndarray:
     """
     if isinstance(problem, ConvPool2dProblem):
         return _pair_tolerance(problem, inputs)
+    if isinstance(problem, SeparableConv2dProblem):
+        return _separable_tolerance(problem, inputs)
     wide = {name: np.asarray(array).astype(np.float64) for name, array in inputs.items()}
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         if isinstance(problem, ElementwiseProblem):
-            error = _elementwise_error(problem, wide)
+            error = elementwise_error(problem, wide)
         else:
-            error = _pool_error(problem, wide) if isinstance(problem, Pool2dProblem) else _conv_error(problem, inputs, wide)
+            error = pool_error(problem, wide) if isinstance(problem, Pool2dProblem) else conv_error(problem, wide)
         if problem.out_dtype in INTEGERS:
             return np.ceil(error)
         if isinstance(problem, Pool2dProblem) and problem.kind == "max":
@@ -230,94 +251,21 @@ def _pair_tolerance(problem: ConvPool2dProblem, inputs: Inputs) -> np.ndarray:
     if pool.kind == "max":
         return np.asarray(pool2d_unrounded(pool, bound))
     pool = replace(pool, divisor=pool.divisor and abs(pool.divisor))
-    error = pool2d_unrounded(pool, bound) + _pool_error(problem.pool, {"x": between + bound})
+    error = pool2d_unrounded(pool, bound) + pool_error(problem.pool, {"x": between + bound})
     return error + half_ulp(pool2d_unrounded(pool, between) + error, problem.out_dtype)
 
 
-def _unit(problem: Problem) -> float:
-    return 2.0**-53 if problem.dtype == "float64" else 2.0**-24
-
-
-def _gamma(steps: float, unit: float) -> float:
-    """Return the bound of the relative error of `steps` roundings: n*u / (1 - n*u)."""
-    return steps * unit / (1 - steps * unit)
-
-
-def half_ulp(magnitude: np.ndarray, dtype: str) -> np.ndarray:
-    bits, smallest = FLOATS[dtype]
-    exponent = np.frexp(np.where(np.isfinite(magnitude), magnitude, 0.0))[1]
-    return np.ldexp(0.5, np.maximum(exponent - bits, smallest))
-
-
-def _conv_error(problem: Conv2dProblem, inputs: Inputs, wide: Inputs) -> np.ndarray:
-    unit = _unit(problem)
-    taps = problem.r * problem.s * (problem.c // problem.groups)
-    real = replace(problem, dtype="float64", out_dtype="float64", scale=None, bias=None, residual=False, precision="float32", zero_point=0, out_zero_point=0)
-    plain = replace(real, activation=("none",))
-    if problem.dtype in INTEGERS:
-        if not (problem.scale or problem.bias or problem.residual) and problem.activation == ("none",):
-            return np.zeros(problem.y_shape)
-        magnitude = np.abs(conv2d_unrounded(plain, wide["x"] - problem.zero_point, wide["weight"]))
-        error = np.zeros(problem.y_shape)
-    else:
-        magnitude = conv2d_unrounded(plain, np.abs(wide["x"]), np.abs(wide["weight"]))
-        error = _gamma(taps + 1, unit) * magnitude + taps * 2.0 ** (-1074 if problem.dtype == "float64" else -149)
-        if problem.precision == "tf32":
-            error = error + (2 * 2.0**-10 + 2.0**-20) * magnitude  # ten stored bits an operand, rounded or cut
-    channel = (1, -1, 1, 1) if problem.layout == "NCHW" else (1, 1, 1, -1)
-    if problem.scale:
-        scale = np.abs(wide["scale"]).reshape(channel)
-        error, magnitude = error * scale, magnitude * scale
-    if problem.bias:
-        magnitude = magnitude + np.abs(wide["bias"]).reshape(channel)
-    if problem.residual:
-        magnitude = magnitude + np.abs(wide["residual"])
-    if problem.scale or problem.bias or problem.residual or problem.dtype in INTEGERS:
-        error = error + _gamma(6, unit) * (magnitude + error)
-    return _through_activation(problem.activation, error, magnitude, unit)
-
-
-def _elementwise_error(problem: ElementwiseProblem, wide: Inputs) -> np.ndarray:
-    if not problem.other:
-        return np.zeros(problem.y_shape)
-    unit, magnitude = _unit(problem), np.abs(wide["x"]) + np.abs(wide["other"])
-    return _through_activation(problem.activation, _gamma(1, unit) * magnitude, magnitude, unit)
-
-
-def _through_activation(activation: tuple[Any, ...], error: np.ndarray, magnitude: np.ndarray, unit: float) -> np.ndarray:
-    name, *numbers = activation
-    if name in ("none", "relu", "relu6", "clip"):
-        return error + unit * max([abs(x) for x in numbers if math.isfinite(x)], default=0.0)
-    if name == "leaky_relu":
-        return max(1.0, abs(numbers[0])) * (error + 2 * unit * magnitude)
-    return SLOPES.get(name, 1.0) * error + EVALUATION * unit * np.maximum(magnitude + error, 1.0)
-
-
-def _pool_error(problem: Pool2dProblem, wide: Inputs) -> np.ndarray:
-    if problem.kind == "max":
-        return np.zeros(problem.y_shape)
-    unit, taps = _unit(problem), problem.r * problem.s
-    real = replace(problem, dtype="float64")
-    if problem.kind in ("lp", "rms"):
-        power = problem.power if problem.kind == "lp" else 2.0
-        relative = _gamma(taps + EVALUATION, unit) / min(1.0, power) + EVALUATION * unit
-        return relative * pool2d_unrounded(real, wide["x"])
-    if problem.kind == "avg":
-        return _gamma(taps + 2, unit) * pool2d_unrounded(replace(real, divisor=problem.divisor and abs(problem.divisor)), np.abs(wide["x"]))
-    if "tap_weight" in wide:
-        weights = wide["tap_weight"]
-    else:
-        weights = np.array(weighting.tap_weights(problem.weighting, (problem.r, problem.s), problem.dilation, problem.sigma))
-    custom = replace(real, weighting="custom", sigma=None)
-    ones = np.ones_like(wide["x"])
-    # sums of |w| |x| and of |w|, each over the sum of |w|: the ratio to the sum of w itself matters where weights change sign
-    size = pool2d_unrounded(custom, np.abs(wide["x"]), np.abs(weights))
-    absolute = pool2d_unrounded(replace(custom, normalize="full"), ones, np.abs(weights)) * np.abs(weights).sum()
-    signed = pool2d_unrounded(replace(custom, normalize="full"), ones, weights) * weights.sum()
-    if problem.normalize == "full":
-        size, absolute, signed = size * np.abs(weights).sum() / absolute, np.abs(weights).sum(), weights.sum()
-    y = np.abs(pool2d_unrounded(custom, wide["x"], weights))
-    return _gamma(taps + 3, unit) * (size + y) * np.abs(absolute / signed)
+def _separable_tolerance(problem: SeparableConv2dProblem, inputs: Inputs) -> np.ndarray:
+    first, second = problem.parts
+    own = {name.removeprefix("depthwise_"): array for name, array in inputs.items() if name == "x" or name.startswith("depthwise_")}
+    rest = {name: np.asarray(array).astype(np.float64) for name, array in inputs.items() if name != "x" and not name.startswith("depthwise_")}
+    between = conv2d(first, **own).astype(np.float64)
+    # the expected value was rounded in between, as the actual one was
+    bound = tolerance(first, own) + half_ulp(np.abs(between), first.out_dtype)
+    with np.errstate(invalid="ignore", over="ignore"):
+        error = conv_error(second, {"x": between, **rest}, bound)
+        exact = np.asarray(expected_output(problem, inputs), dtype=np.float64)
+        return error + half_ulp(np.abs(exact) + error, problem.out_dtype)
 
 
 def assert_matches(actual: Any, expected: Any, problem: Problem, bound: Any = None) -> float:
@@ -329,7 +277,7 @@ def assert_matches(actual: Any, expected: Any, problem: Problem, bound: Any = No
         What the implementation gave; anything that numpy.asarray takes.
     expected : array of problem.y_shape
         `expected_output(problem, inputs)`, or an array already of the output's dtype.
-    problem : Conv2dProblem, Pool2dProblem or ConvPool2dProblem
+    problem : Conv2dProblem, Pool2dProblem, ConvPool2dProblem or SeparableConv2dProblem
         Its case string is in the message, to rerun the case.
     bound : array of problem.y_shape or a number, optional
         `tolerance(problem, inputs)`; default: equal to the bit (all NaN alike, +0 and -0 alike).

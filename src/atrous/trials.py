@@ -9,9 +9,9 @@ from typing import Any
 from . import config
 from .kernels.in_two import THEN
 from .launch import Launch
-from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem
+from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem, SeparableConv2dProblem
 
-Problem = Conv2dProblem | Pool2dProblem | ConvPool2dProblem | ElementwiseProblem
+Problem = Conv2dProblem | Pool2dProblem | ConvPool2dProblem | SeparableConv2dProblem | ElementwiseProblem
 Schedule = tuple[Any, ...]
 
 #: seeds of random schedules are taken below this prime, so that every problem's number meets every word

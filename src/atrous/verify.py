@@ -21,7 +21,7 @@ from .kernels.base import Device, Kernel, alignment_of, default_strides
 from .kernels.in_two import THEN
 from .launch import Launch
 from .ledger import Ledger
-from .problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem
+from .problem import PAIRS, Pool2dProblem
 from .redzones import FLOAT_POISON, RED, Guarded, memory_for
 from .sampling import any_problem
 from .sequence import Bound, scratch_of
@@ -187,7 +187,7 @@ class Prover:
         """Return the kernels to prove on a problem: all that take it, whichever a call would choose."""
         found = [kernel for kernel in for_operation(operation_of(problem)) if self._kernel in (None, kernel.name)]
         found = [kernel for kernel in found if kernel.declines(problem, self.device) is None]
-        # a pooled convolution that no one kernel takes runs as its two, of which each is proved alone
+        # a pair that no one kernel takes runs as its two, of which each is proved alone
         return found or [choose.choose(problem, self.device, self._kernel)]
 
     def _is_asked(self) -> bool:
@@ -232,19 +232,10 @@ class Prover:
             written["index"] = problem.index_dtype
         operands |= {name: Guarded(self.memory, problem.y_shape, dtype, None, shift) for name, dtype in written.items()}
         if launch is None:
-            views = {name: operand.view() for name, operand in operands.items()}
-            if isinstance(problem, ElementwiseProblem):
-                arrays.elementwise(problem, views["x"], views.get("other"), views["y"])
-            x, between = views["x"], views["y"]
-            conv, pool = (problem.conv, problem.pool) if isinstance(problem, ConvPool2dProblem) else (problem, problem)
-            if isinstance(conv, Conv2dProblem):
-                if conv is not problem:
-                    operands["between"] = Guarded(self.memory, conv.y_shape, conv.out_dtype, None, shift)
-                    between = operands["between"].view()
-                arrays.conv2d(conv, x, views["weight"], views.get("scale"), views.get("bias"), views.get("residual"), between)
-                x = between
-            if isinstance(pool, Pool2dProblem):
-                arrays.pool2d(pool, x, views.get("tap_weight"), views["y"], views.get("index"))
+            if isinstance(problem, PAIRS):
+                first = problem.parts[0]
+                operands["between"] = Guarded(self.memory, first.y_shape, first.out_dtype, None, shift)
+            arrays.run(problem, {name: operand.view() for name, operand in operands.items()})
         else:
             # NaN in whatever type a kernel reads it as, where nothing has been written to it
             operands |= {name: Guarded(self.memory, (size,), "uint8", poison=FLOAT_POISON) for name, size in scratch_of(launch).items()}

@@ -15,7 +15,7 @@ if __name__ == "__main__":
 
 from atrous import kernels, testing
 from atrous.engines import simulated
-from atrous.problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, parse
+from atrous.problem import Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, SeparableConv2dProblem, parse
 from atrous.redzones import FLOAT_POISON, Guarded, Host
 from atrous.sequence import scratch_of
 
@@ -58,6 +58,9 @@ CASES = {
     "rms_nchw": "n1c64h8300w8192_rms_r2s2_f32_nchw",
     "weighted_nhwc": "n1c64h8300w8192_custom_r3s2_stride1x2_f32",
     "weighted_nchw": "n1c64h8300w8192_custom_r3s2_stride2_f64_nchw",
+    "separable_x_nhwc": "n1c64h8300w8192_k64r3s3_pad1_g64_f16+k8r1s1",
+    "separable_y_nhwc": "n1c8h8300w8192_k8r3s3_pad1_g8_bf16+k72r1s1",
+    "separable_many_images": "n70000c16h65w64_k16r3s3_pad1_stride2_g16_f16+k16r1s1",
     "pair_x_nhwc": "n1c64h8300w8192_k8r3s3_pad1_f16_bias+max_r2s2",
     "pair_y_nhwc": "n1c8h8300w8192_k72r3s3_pad1_bf16+max_r3s3_pad1_stride1",
     "pair_first_x_nhwc": "n1c3h27000w27000_k8r3s3_pad1_f16+max_r3s3_pad1_stride2",
@@ -192,6 +195,17 @@ def expected_elements(problem, x, inputs, flat):
     return values_at(sources(problem, flat)).astype(np.float64), None
 
 
+def expected_separable(problem, x, inputs, flat):
+    """Return the 1x1 of a depthwise's outputs, which no dtype rounds, at these flat indices, by the definition, in float64."""
+    n, p, q, k = sites(problem, flat)
+    pixels, of = np.unique(np.stack([n, p, q]), axis=1, return_inverse=True)
+    first = problem.depthwise
+    under = np.ravel_multi_index((*(at[:, None] for at in pixels), np.arange(first.k)[None]), first.y_shape)
+    between = expected_convolution(first, x, {"weight": inputs["depthwise_weight"]}, under.reshape(-1))[0].reshape(under.shape)
+    total = between @ inputs["weight"].reshape(problem.k, first.k).T.astype(np.float64)
+    return total[of.reshape(-1), k], None
+
+
 def fill(problem, x, flat):
     """Write x under the windows of these elements of y."""
     if isinstance(problem, ElementwiseProblem):
@@ -201,6 +215,7 @@ def fill(problem, x, flat):
     if isinstance(problem, ConvPool2dProblem):
         problem, flat = problem.conv, np.unique(np.concatenate([under[real] for under, real in under_windows(problem, flat)]))
     n, p, q, _ = sites(problem, flat)
+    problem = getattr(problem, "depthwise", problem)
     pixels = np.unique(np.stack([n, p, q]), axis=1)
     for r in range(problem.r):
         for s in range(problem.s):
@@ -211,6 +226,8 @@ def fill(problem, x, flat):
 
 def constants(problem):
     """Return the operands beside x, small enough to be whole."""
+    if isinstance(problem, SeparableConv2dProblem):
+        return {"depthwise_weight": constants(problem.depthwise)["weight"], **constants(problem.pointwise)}
     problem = getattr(problem, "conv", problem)
     random = np.random.default_rng(7)
     if not isinstance(problem, Conv2dProblem):
@@ -273,7 +290,8 @@ def difference(problem, operands, inputs, flat, block, blocks):
     """Return what one block wrote wrongly, or None; what it left is zero, which no right output is."""
     if not flat.size:
         return "nothing was written to y"
-    expect = {Conv2dProblem: expected_convolution, ConvPool2dProblem: expected_pair, ElementwiseProblem: expected_elements}.get(type(problem), expected_pooling)
+    kinds = {Conv2dProblem: expected_convolution, ConvPool2dProblem: expected_pair, SeparableConv2dProblem: expected_separable}
+    expect = (kinds | {ElementwiseProblem: expected_elements}).get(type(problem), expected_pooling)
     want, offsets = expect(problem, operands["x"], inputs, flat)
     want = want + values_at(flat) if "residual" in operands or "other" in operands else want
     got = operands["y"].flat[flat]

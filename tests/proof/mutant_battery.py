@@ -35,6 +35,7 @@ DRAWN = {
     "conv_depthwise_planes": sampling.random_depthwise,
     "conv_grouped": sampling.random_grouped,
     "conv2d_pool2d": sampling.random_pair,
+    "separable_conv2d": sampling.random_separable,
     "elementwise": sampling.random_elementwise,
 }
 #: draws after which a build of few instances counts as having met what it can

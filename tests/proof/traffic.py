@@ -146,6 +146,8 @@ def least_bytes(problem: Any) -> int:
     conv = getattr(problem, "conv", problem)
     if hasattr(conv, "weight_shape"):
         found += size(conv.weight_shape, conv.dtype)
+    if hasattr(problem, "depthwise"):
+        found += size(problem.depthwise.weight_shape, problem.dtype)
     return found + (size(problem.y_shape, problem.index_dtype) if getattr(problem, "return_indices", False) else 0)
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from .. import testing
+from ..error_bounds import FLOATS, SLOPES, half_ulp
 from ..errors import AtrousError
 from ..problem import ConvPool2dProblem, Pool2dProblem
 from ..reference import conv2d_unrounded
 from ..reference.store import numpy_dtype
-from ..testing import SLOPES, Inputs, half_ulp
+from ..testing import Inputs
 from .sample import sampled
 
 WHOLE_STEPS = 2**24  # multiply-adds that the reference does in a fraction of a second
@@ -79,7 +80,7 @@ def _roundings(problem: Any, inputs: Inputs) -> np.ndarray | float:
     if isinstance(problem, Pool2dProblem):
         exact = np.abs(np.asarray(testing.expected_output(problem, inputs), dtype=np.float64))
         return 0.0 if problem.kind == "max" else POOL_ROUNDINGS * half_ulp(exact, problem.out_dtype)
-    if problem.out_dtype not in testing.FLOATS:
+    if problem.out_dtype not in FLOATS:
         return 0.0
     conv = problem.conv if isinstance(problem, ConvPool2dProblem) else problem
     channel = (1, -1, 1, 1) if conv.layout == "NCHW" else (1, 1, 1, -1)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..arguments import DTYPES, FLOAT_DTYPES, INPUT_DTYPES
 from ..errors import ProblemError, sentence, shown
-from ..problem import WEIGHT_LAYOUT, Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem, parse
+from ..problem import WEIGHT_LAYOUT, Conv2dProblem, ConvPool2dProblem, ElementwiseProblem, Pool2dProblem, SeparableConv2dProblem, parse
 
 Problem = Conv2dProblem | Pool2dProblem | ConvPool2dProblem
 
@@ -44,8 +44,8 @@ class Layer:
     def problem(self) -> Problem:
         """What the case string says."""
         problem = parse(self.case)
-        if isinstance(problem, ElementwiseProblem):
-            raise ProblemError(sentence("bench", f"{self.name} is {self.case}", "a convolution or a pooling", "leave it out"))
+        if isinstance(problem, (ElementwiseProblem, SeparableConv2dProblem)):
+            raise ProblemError(sentence("bench", f"{self.name} is {self.case}", "one convolution or a pooling, or both", "leave it out"))
         return problem
 
 

@@ -78,6 +78,22 @@ def elementwise(problem: ElementwiseProblem, x: Any, other: Any, out: Any) -> No
         arrays_elementwise.elementwise(problem, config.workspace_bytes(), x, other, out)
 
 
+def run(problem: Any, given: dict[str, Any]) -> None:
+    """Run a problem of any kind on operands by name: "y" is written, and "index" of maxima that return them; of a pair "between" too."""
+    if hasattr(problem, "parts"):
+        first = {**given, "y": given["between"]}
+        if hasattr(problem, "depthwise"):
+            first |= {"residual": None, **{name: given.get(f"depthwise_{name}") for name in ("weight", "scale", "bias")}}
+        run(problem.parts[0], first)
+        run(problem.parts[1], {**given, "x": given["between"]})
+    elif hasattr(problem, "other"):
+        elementwise(problem, given["x"], given.get("other"), given["y"])
+    elif hasattr(problem, "groups"):
+        conv2d(problem, given["x"], given["weight"], given.get("scale"), given.get("bias"), given.get("residual"), given["y"])
+    else:
+        pool2d(problem, given["x"], given.get("tap_weight"), given["y"], given.get("index"))
+
+
 def workspace_bytes(problem: Conv2dProblem | Pool2dProblem | ElementwiseProblem) -> int:
     """Return the most bytes that a call holds beyond its outputs on NumPy.
 

@@ -15,6 +15,7 @@ from . import (
     conv_igemm_sm80,
     conv_pointwise,
     conv_pool,
+    conv_separable,
     elementwise,
     finish_splits,
     packing,
@@ -37,6 +38,7 @@ ORDER: tuple[Kernel, ...] = (
     pool.KERNEL,
     conv_first_pool.KERNEL,
     conv_pool.KERNEL,
+    conv_separable.KERNEL,
     transpose.KERNEL,
     elementwise.KERNEL,
 )
@@ -46,7 +48,9 @@ HELPERS: tuple[Helper, ...] = (finish_splits.KERNEL, packing.KERNEL)
 
 
 def operation_of(problem: Any) -> str:
-    """Return which kernels a problem is given to: those of "conv2d", "pool2d", "conv2d_pool2d" or "elementwise"."""
+    """Return which kernels a problem is given to: those of "conv2d", "pool2d", "conv2d_pool2d", "separable_conv2d" or "elementwise"."""
+    if hasattr(problem, "depthwise"):
+        return "separable_conv2d"
     if hasattr(problem, "pool"):
         return "conv2d_pool2d"
     if hasattr(problem, "other"):
@@ -55,7 +59,7 @@ def operation_of(problem: Any) -> str:
 
 
 def for_operation(operation: str) -> tuple[Kernel, ...]:
-    """Return the kernels of "conv2d", "pool2d", "conv2d_pool2d" or "elementwise", in ORDER."""
+    """Return the kernels of "conv2d", "pool2d", "conv2d_pool2d", "separable_conv2d" or "elementwise", in ORDER."""
     return tuple(kernel for kernel in ORDER if kernel.operation == operation)
 
 

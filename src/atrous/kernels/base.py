@@ -86,8 +86,9 @@ class Strides:
     weight: Quad = (0, 0, 0, 0)
     residual: Quad = (0, 0, 0, 0)
     index: Quad = (0, 0, 0, 0)
-    alignment: int = MOST_ALIGNMENT  # a power of two up to it: the addresses of x and weight are multiples of it
-    weight_alignment: int = MOST_ALIGNMENT  # the same of weight alone, which a plan knows before it meets x
+    depthwise_weight: Quad = (0, 0, 0, 0)  # of a separable convolution, in (k, r, s, c); weight is that of its 1x1
+    alignment: int = MOST_ALIGNMENT  # a power of two up to it: the addresses of x and the weights are multiples of it
+    weight_alignment: int = MOST_ALIGNMENT  # the same of the weights alone, which a plan knows before it meets x
 
 
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -116,6 +117,8 @@ def default_strides(problem: Any) -> Strides:
         return Strides(x=x, y=y, index=y)
     weight = canonical(contiguous(problem.weight_shape), problem.weight_layout, "KRSC")
     residual = default_strides(problem.conv).residual if hasattr(problem, "pool") else y
+    if hasattr(problem, "depthwise"):
+        return Strides(x=x, y=y, weight=weight, residual=residual, depthwise_weight=default_strides(problem.depthwise).weight)
     return Strides(x=x, y=y, weight=weight, residual=residual)
 
 
@@ -171,7 +174,7 @@ class Kernel(Protocol):
     """A kernel description. One module-level instance per file of kernels/, named after the .cuh."""
 
     name: str
-    operation: str  # "conv2d", "pool2d", "conv2d_pool2d" or "elementwise": the only problems it is asked about
+    operation: str  # "conv2d", "pool2d", "conv2d_pool2d", "separable_conv2d" or "elementwise": the only problems it is asked about
     header: str
 
     def declines(self, problem: Any, device: Device) -> str | None:

@@ -202,6 +202,20 @@ class FirstPoolArguments(ctypes.Structure):
     _fields_ = [("first", FirstArguments), ("pool", PoolArguments), ("patch", PatchArguments)]
 
 
+class SeparableArguments(ctypes.Structure):
+    """Mirror of struct SeparableArguments of separable_arguments.hpp."""
+
+    _fields_ = [
+        ("depthwise_weight", ctypes.c_void_p),
+        ("depthwise_scale", ctypes.c_void_p),
+        ("depthwise_bias", ctypes.c_void_p),
+        ("gemm", GemmArguments),
+        ("depthwise_epilogue", Epilogue),
+        *((name, ctypes.c_int) for name in ("h", "w", "r", "s", "stride_h", "stride_w", "dilation_h", "pad_top", "pad_left", "padding_mode")),
+        *((name, ctypes.c_int) for name in ("row_tiles", "column_tiles", "groups_log2", "halo_rows", "halo_columns", "row_cells", "slice_cells", "reserved")),
+    ]
+
+
 class ElementwiseArguments(ctypes.Structure):
     """Mirror of struct ElementwiseArguments."""
 
