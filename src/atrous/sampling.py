@@ -119,7 +119,7 @@ def random_grouped(seed: int) -> Conv2dProblem:
             stride = steps if random.random() < 0.3 else (steps[0], steps[0])
             pads = (int(random.integers(0, 4)), int(random.integers(-1, 4))), (int(random.integers(0, 3)), int(random.integers(-1, 3)))
             if random.random() < 0.5:  # of one phase of dilated windows, 2 is 2 * dilation
-                stride = tuple(step if step == 1 else step * apart for step in stride)
+                stride = (1 if stride[0] == 1 else stride[0] * apart, 1 if stride[1] == 1 else stride[1] * apart)
             form = {"window": (3, 3), "dilation": (apart, apart), "stride": stride, "padding": pads}
         n, (h, w) = int(random.integers(1, 4)), _pair(random, 3, 20)
         w = int(random.integers(20, 70)) if random.random() < 0.2 else w
