@@ -182,6 +182,15 @@ inline StructLayout pool_stream_arguments_layout() {
           ATROUS_FIELD(reserved), {"sizeof", sizeof(Struct)}};
 }
 
+inline StructLayout pool_bands_arguments_layout() {
+  using Struct = PoolBandsArguments;
+  return {ATROUS_FIELD(pool),     ATROUS_FIELD(x_image),     ATROUS_FIELD(x_plane),      ATROUS_FIELD(y_image),
+          ATROUS_FIELD(y_plane),  ATROUS_FIELD(items),       ATROUS_FIELD(image_planes), ATROUS_FIELD(inner),
+          ATROUS_FIELD(groups),   ATROUS_FIELD(planes),      ATROUS_FIELD(strips),       ATROUS_FIELD(strip_rows),
+          ATROUS_FIELD(parts),    ATROUS_FIELD(x_pitch),     ATROUS_FIELD(y_pitch),      ATROUS_FIELD(by_rows),
+          ATROUS_FIELD(is_whole), {"sizeof", sizeof(Struct)}};
+}
+
 inline StructLayout patch_arguments_layout() {
   using Struct = PatchArguments;
   return {ATROUS_FIELD(window_rows),    ATROUS_FIELD(window_columns), ATROUS_FIELD(row_patches),
@@ -286,6 +295,7 @@ inline StructLayout struct_layout(const std::string& name) {
   if (name == "GroupedArguments") return grouped_arguments_layout();
   if (name == "LargeArguments") return large_arguments_layout();
   if (name == "PoolArguments") return pool_arguments_layout();
+  if (name == "PoolBandsArguments") return pool_bands_arguments_layout();
   if (name == "PoolStreamArguments") return pool_stream_arguments_layout();
   if (name == "PatchArguments") return patch_arguments_layout();
   if (name == "ConvPoolArguments") return conv_pool_arguments_layout();

@@ -37,6 +37,7 @@ STRUCTS = (
     "GroupedArguments",
     "PlanesArguments",
     "PoolArguments",
+    "PoolBandsArguments",
     "PoolStreamArguments",
     "SeparableArguments",
     "ConvPoolArguments",
@@ -58,6 +59,7 @@ ARGUMENTS = {
     "finish_splits": parameters.FinishArguments,
     "pack_weight": parameters.PackArguments,
     "pool": parameters.PoolArguments,
+    "pool_bands": parameters.PoolBandsArguments,
     "pool_stream": parameters.PoolStreamArguments,
     "transpose": parameters.ElementwiseArguments,
 }

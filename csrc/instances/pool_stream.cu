@@ -12,12 +12,10 @@ void add_pool_stream(std::vector<KernelEntry>& entries) {
   add_pool_stream_bfloat16(entries);
   add_pool_stream_float16(entries);
   add_pool_stream_float32(entries);
-  entries.push_back(ATROUS_KERNEL(pool_stream<int8, Nhwc, Strips, MaxReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<int8, Nchw, Strips, MaxReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<int8, Nhwc, Whole, MaxReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<uint8, Nhwc, Strips, MaxReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<uint8, Nchw, Strips, MaxReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<uint8, Nhwc, Whole, MaxReduction>));
+  entries.push_back(ATROUS_KERNEL(pool_stream<int8, Strips, MaxReduction>));
+  entries.push_back(ATROUS_KERNEL(pool_stream<int8, Whole, MaxReduction>));
+  entries.push_back(ATROUS_KERNEL(pool_stream<uint8, Strips, MaxReduction>));
+  entries.push_back(ATROUS_KERNEL(pool_stream<uint8, Whole, MaxReduction>));
 }
 
 }  // namespace atrous

@@ -1,21 +1,17 @@
-// The instances of pool_stream for float16: strips in both layouts, and single windows in Nhwc.
+// The instances of pool_stream for float16: strips, and single windows.
 #include "atrous/kernels/pool_stream.cuh"
 #include "instances/table.hpp"
 
 namespace atrous {
 
 void add_pool_stream_float16(std::vector<KernelEntry>& entries) {
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nhwc, Strips, MaxReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nhwc, Strips, AverageReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nhwc, Strips, LpReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nhwc, Strips, WeightedReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nchw, Strips, MaxReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nchw, Strips, AverageReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nchw, Strips, LpReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nchw, Strips, WeightedReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nhwc, Whole, MaxReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nhwc, Whole, AverageReduction>));
-  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Nhwc, Whole, LpReduction>));
+  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Strips, MaxReduction>));
+  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Strips, AverageReduction>));
+  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Strips, LpReduction>));
+  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Strips, WeightedReduction>));
+  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Whole, MaxReduction>));
+  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Whole, AverageReduction>));
+  entries.push_back(ATROUS_KERNEL(pool_stream<float16, Whole, LpReduction>));
 }
 
 }  // namespace atrous

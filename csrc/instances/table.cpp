@@ -29,6 +29,7 @@ constexpr AddEntries kFamilies[] = {
     add_finish_splits,
     add_pack_weight,
     add_pool,
+    add_pool_bands,
     add_pool_stream,
     add_transpose,
     add_probes_async_copy,

@@ -57,6 +57,7 @@ void add_elementwise(std::vector<KernelEntry>& entries);
 void add_finish_splits(std::vector<KernelEntry>& entries);
 void add_pack_weight(std::vector<KernelEntry>& entries);
 void add_pool(std::vector<KernelEntry>& entries);
+void add_pool_bands(std::vector<KernelEntry>& entries);
 void add_pool_stream(std::vector<KernelEntry>& entries);
 void add_transpose(std::vector<KernelEntry>& entries);
 void add_probes_async_copy(std::vector<KernelEntry>& entries);

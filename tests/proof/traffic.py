@@ -40,6 +40,8 @@ FIGURES = {
 
 #: class of layers -> the most bytes that a kernel may ask for, in units of the least
 CEILINGS = {"depthwise stride 1": 1.10, "pool without overlap": 1.10, "pool with overlap": 1.35}
+#: the device whose kernels are counted
+CHOOSING = "sm_90"
 #: windows of more rows or columns are a class of their own
 LARGE_WINDOW = 7
 
@@ -152,7 +154,10 @@ def least_bytes(problem: Any) -> int:
 
 
 def count(problem: Any, kernel: str | None = None) -> tuple[str, Traffic]:
-    """Return the name of a kernel, `choose`'s unless one is named, and what it moves for a problem; packing of weights apart."""
+    """Return the name of a kernel, CHOOSING's unless one is named, and what it moves for a problem; packing of weights apart.
+
+    It is launched as on the simulated device, whose few multiprocessors leave tiles as a large batch has them anywhere.
+    """
     from atrous import choose, testing
     from atrous.engines import simulated
     from atrous.kernels.base import default_strides
@@ -161,7 +166,7 @@ def count(problem: Any, kernel: str | None = None) -> tuple[str, Traffic]:
     from atrous.verify import _taps as taps_of
 
     device = choose.device_named("simulated")
-    chosen = choose.choose(problem, device, kernel)
+    chosen = choose.choose(problem, choose.device_named(CHOOSING), kernel)
     launch = chosen.launch(problem, default_strides(problem), device)
     memory = memory_for("simulated")
     inputs = {**taps_of(problem), **testing.exact_inputs(problem)}

@@ -2,9 +2,7 @@
 #pragma once
 
 #include "atrous/geometry.hpp"
-#include "atrous/prims/async_copy.cuh"
-#include "atrous/types.cuh"
-#include "atrous/vec.cuh"
+#include "atrous/plane_runs.cuh"
 
 namespace atrous {
 
@@ -25,24 +23,6 @@ struct PlaneItem {
     const int end = begin + (rows - 1) * conv.stride_h + (conv.r - 1) * conv.dilation_h + 1;
     first_h = max(begin, 0);
     bands = max(min(end, conv.h) - first_h, 0);
-  }
-};
-
-// Runs of memory that the planes of a block are for an item: one for each, or one for all, which then follow each other
-// after `apart` elements. A run begins `phase` elements into an aligned piece of memory, and of shared memory.
-struct PlaneRuns {
-  bool is_one;
-  int apart;           // elements of a plane's run
-  int pitch;           // elements of shared memory from run to run
-  int piece;           // elements of an aligned piece; 1: nothing is said of alignment
-  int64 offset, step;  // in the array, of the first plane's run, and from run to run
-
-  __device__ __forceinline__ int phase(int plane) const {
-    return static_cast<int>((offset + plane * step) & (piece - 1));
-  }
-  // Where in shared memory a plane's elements begin.
-  __device__ __forceinline__ int start(int plane) const {
-    return is_one ? phase(0) + plane * apart : plane * pitch + phase(plane);
   }
 };
 
@@ -100,24 +80,9 @@ struct BandLoader {
   __device__ __forceinline__ void start(const PlaneItem& item, T* slot) const {
     const PlaneRuns of = runs(item);
     if (whole) {
-      copy_pieces(of, slot);
+      copy_runs(static_cast<const T*>(a.conv.x), of, x_planes, slot);
     } else {
       load_elements(of, slot);
-    }
-  }
-
-  __device__ __forceinline__ void copy_pieces(const PlaneRuns& of, T* slot) const {
-    const T* x = static_cast<const T*>(a.conv.x);
-    const int count = of.is_one ? 1 : x_planes, length = of.is_one ? x_planes * of.apart : of.apart;
-    const int pieces = length == 0 ? 0 : ceil_divide(length + kPiece - 1, kPiece);
-#pragma unroll 1
-    for (int index = threadIdx.x; index < count * pieces; index += blockDim.x) {
-      const int run = index / pieces, piece = index - run * pieces;
-      const int before = of.phase(run), left = before + length - piece * kPiece;
-      if (left <= 0) continue;
-      prims::copy_async<16>(slot + run * of.pitch + piece * kPiece,
-                            x + of.offset + run * of.step - before + piece * kPiece,
-                            min(left, kPiece) * static_cast<int>(sizeof(T)));
     }
   }
 

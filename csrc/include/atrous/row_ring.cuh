@@ -9,9 +9,9 @@
 
 namespace atrous {
 
-// Neighbouring channels of a thread in Nhwc, 16 bytes, or planes of a thread in Nchw.
-template <class T, class Layout>
-constexpr int kStreamOwned = Layout::kChannelsLast ? 16 / static_cast<int>(sizeof(T)) : 4;
+// Neighbouring channels of a thread: 16 bytes.
+template <class T>
+constexpr int kStreamOwned = 16 / static_cast<int>(sizeof(T));
 
 // The outputs of a block: a strip of rows, `columns` wide, of one image's channels.
 template <int kOwned>
@@ -42,42 +42,17 @@ struct StreamTile {
   }
 };
 
-// Walks down the input rows that any window of a strip reads, from the first that exists; what lies between windows
-// that do not meet is left out.
-struct RowCursor {
-  int row;
-  int tap;  // row of the window it belongs to, where windows do not meet
-
-  __device__ __forceinline__ RowCursor(const PoolArguments& a, int first_h) : row(first_h), tap(0) {
-    if (row >= 0) return;
-    if (a.stride_h <= a.r) {
-      row = 0;
-      return;
-    }
-    row += -row / a.stride_h * a.stride_h;
-    while (row < 0) next(a);
-  }
-  __device__ __forceinline__ void next(const PoolArguments& a) {
-    ++row;
-    if (a.stride_h > a.r && ++tap == a.r) {
-      row += a.stride_h - a.r;
-      tap = 0;
-    }
-  }
-};
-
-// Copies rows of x into slots of the ring, [column, channel] in Nhwc and [plane, column] in Nchw, in units of
-// neighbours that exist wholly or not at all. Cells outside of the image are not written, nor read; the channels past C
-// of a thread that has others are 0. A thread goes from unit to unit by steps that the constructor worked out.
-template <class T, class Layout, int kOwned>
+// Copies rows of x into slots of the ring, [column, channel], in units of neighbouring channels that exist wholly or
+// not at all. Cells outside of the image are not written, nor read; the channels past C of a thread that has others are
+// 0. A thread goes from unit to unit by steps that the constructor worked out.
+template <class T>
 struct RowCopier {
-  static constexpr bool kChannelsLast = Layout::kChannelsLast;
+  static constexpr int kOwned = kStreamOwned<T>;
   const PoolArguments& a;
   const T* source;  // [H, W, C] of the image, from the tile's first channel on
   int channels;     // of the tile that exist
   int first_column, pitch;
   int unit;  // bytes: 16, 8 or 4 by asynchronous copies, else one element, which the thread waits for
-  int skew;  // cells before the first in a row of the slot, so that units are aligned
   int outers, inners, outer, inner, outer_step, inner_step;
   int64 start, step, wrap;  // elements from source to the first unit, to the next, and back when inner starts over
 
@@ -86,32 +61,25 @@ struct RowCopier {
     source = static_cast<const T*>(a.x) + tile.image * a.x_stride[0] + tile.channel * a.x_stride[3];
     unit = takes(16) ? 16 : takes(8) ? 8 : takes(4) ? 4 : sizeof(T);
     const int elements = unit / static_cast<int>(sizeof(T));
-    skew = kChannelsLast ? 0 : first_column & (elements - 1);
-    const int columns = (tile.columns - 1) * a.stride_w + a.s;
-    const int whole_channels = (channels + kOwned - 1) / kOwned * kOwned;
-    outers = kChannelsLast ? columns : whole_channels;
-    inners = kChannelsLast ? whole_channels / elements : (skew + columns + elements - 1) / elements;
+    outers = (tile.columns - 1) * a.stride_w + a.s;
+    inners = (channels + kOwned - 1) / kOwned * (kOwned / elements);
     const int thread = threadIdx.x, threads = blockDim.x;
     outer = thread / inners;
     inner = thread - outer * inners;
     outer_step = threads / inners;
     inner_step = threads - outer_step * inners;
-    const int64 outer_pitch = kChannelsLast ? a.x_stride[2] : a.x_stride[3];
-    const int64 inner_pitch = (kChannelsLast ? a.x_stride[3] : a.x_stride[2]) * elements;
-    start = (first_column - skew) * a.x_stride[2] + outer * outer_pitch + inner * inner_pitch;
-    step = outer_step * outer_pitch + inner_step * inner_pitch;
-    wrap = outer_pitch - inners * inner_pitch;
+    const int64 inner_pitch = a.x_stride[3] * elements;
+    start = (first_column + outer) * a.x_stride[2] + inner * inner_pitch;
+    step = outer_step * a.x_stride[2] + inner_step * inner_pitch;
+    wrap = a.x_stride[2] - inners * inner_pitch;
   }
 
   // Whether all neighbours come in aligned units of so many bytes.
   __device__ __forceinline__ bool takes(int bytes) const {
-    constexpr int kRun = kChannelsLast ? 3 : 2;
     const int elements = bytes / static_cast<int>(sizeof(T));
     if (elements == 0 || !is_aligned(a.x, bytes)) return false;
     if (elements == 1) return true;
-    bool whole = a.x_stride[kRun] == 1 && (kChannelsLast ? a.c : a.w) % elements == 0;
-    for (int axis = 0; axis < 4; ++axis) whole = whole && (axis == kRun || a.x_stride[axis] % elements == 0);
-    return whole;
+    return a.x_stride[3] == 1 && a.c % elements == 0 && (a.x_stride[0] | a.x_stride[1] | a.x_stride[2]) % elements == 0;
   }
 
   // row: [W, C] of the image, from the tile's first channel on
@@ -129,9 +97,8 @@ struct RowCopier {
       for (int k = 0; k < kHeld; ++k) {
         place[k] = -1;
         if (i >= outers) continue;
-        const int column = first_column + (kChannelsLast ? i : j * kElements - skew);
-        if (static_cast<unsigned>(column) < static_cast<unsigned>(a.w)) {
-          const bool exists = (kChannelsLast ? j * kElements : i) < channels;
+        if (static_cast<unsigned>(first_column + i) < static_cast<unsigned>(a.w)) {
+          const bool exists = j * kElements < channels;
           place[k] = i * pitch + j * kElements;
           if constexpr (kAsynchronous) {
             prims::copy_async<kBytes>(slot + place[k], exists ? row + offset : static_cast<const T*>(a.x),
@@ -158,7 +125,7 @@ struct RowCopier {
     }
   }
 
-  // slot: [columns, pitch] in Nhwc, [planes, pitch] in Nchw, shared
+  // slot: [columns, pitch], shared
   __device__ __forceinline__ void copy(int h, T* slot) const {
     const T* const row = source + h * a.x_stride[1];
     if (unit == 16) {

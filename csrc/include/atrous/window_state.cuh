@@ -99,7 +99,7 @@ struct PackedNothing<uint8> {
 // Maxima are the same in any order, to the bit.
 template <class T, int kOwned>
 struct WindowState<T, kOwned, MaxReduction> {
-  static constexpr int kWords = kOwned * static_cast<int>(sizeof(T)) / 4;
+  static constexpr int kWords = (kOwned * static_cast<int>(sizeof(T)) + 3) / 4;  // one may hold fewer elements
   using Real = typename Accumulator<T>::type;
   using Tap = PlainTap;
   struct Cells {
@@ -114,6 +114,7 @@ struct WindowState<T, kOwned, MaxReduction> {
 
   static __device__ __forceinline__ Cells cells(const Vec<T, kOwned>& x) {
     Words words;
+    if constexpr (sizeof(Vec<T, kOwned>) < sizeof(Cells)) words.cells = {};
     words.elements = x;
     return words.cells;
   }

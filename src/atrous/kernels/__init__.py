@@ -20,6 +20,7 @@ from . import (
     finish_splits,
     packing,
     pool,
+    pool_bands,
     pool_stream,
     transpose,
 )
@@ -35,6 +36,7 @@ ORDER: tuple[Kernel, ...] = (
     conv_depthwise_large.KERNEL,
     conv_direct.KERNEL,
     pool_stream.KERNEL,
+    pool_bands.KERNEL,
     pool.KERNEL,
     conv_first_pool.KERNEL,
     conv_pool.KERNEL,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -120,6 +120,15 @@ def default_strides(problem: Any) -> Strides:
     if hasattr(problem, "depthwise"):
         return Strides(x=x, y=y, weight=weight, residual=residual, depthwise_weight=default_strides(problem.depthwise).weight)
     return Strides(x=x, y=y, weight=weight, residual=residual)
+
+
+def most_of(count: int, fits: Callable[[int], bool]) -> int:
+    """Return the largest number of 0..count for which `fits`, which holds below any number it holds for."""
+    low, high = 0, count
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle - 1)
+    return low
 
 
 def alignment_of(*addresses: int) -> int:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from ..launch import Launch
-from .base import DEVICES, GRID_LIMIT, PIECE, Device, Strides, default_strides
+from .base import DEVICES, GRID_LIMIT, PIECE, Device, Strides, default_strides, most_of
 from .depthwise import (
     ANY,
     DTYPES,
@@ -136,19 +136,10 @@ class Plan:
         return self.together * self.slabs
 
 
-def _most(count: int, fits: Any) -> int:
-    """Return the largest number of 0..count for which `fits`, which holds below any number it holds for."""
-    low, high = 0, count
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle - 1)
-    return low
-
-
 def first_plan(problem: Any) -> Plan | None:
     """Return the plan with the longest strips, and then the most planes, that an item has; None where not even one row fits."""
     for most in (SHARED_BYTES, MOST_SHARED_BYTES):
-        if (rows := _most(problem.p, partial(_fits, problem, most, planes=1))) > 0:
+        if (rows := most_of(problem.p, partial(_fits, problem, most, planes=1))) > 0:
             rows = -(-problem.p // -(-problem.p // rows))  # strips of equal height
             return Plan(problem, _planes_of(problem, max(1, ITEM_OUTPUTS // (rows * problem.q)), partial(_fits, problem, most, rows)), rows)
     return None
@@ -161,7 +152,7 @@ def _fits(problem: Any, most: int, rows: int, planes: int) -> bool:
 def _planes_of(problem: Any, most: int, fits: Callable[[int], bool]) -> int:
     """Return at most so many planes that fit, in slabs of equal size: those of whole channels where they fit, else those that read a channel least often."""
     multiplier = multiplier_of(problem)
-    if (channels := _most(min(problem.c, most // multiplier), lambda count: fits(count * multiplier))) > 0:
+    if (channels := most_of(min(problem.c, most // multiplier), lambda count: fits(count * multiplier))) > 0:
         return int(-(-problem.c // -(-problem.c // channels)) * multiplier)
     # slabs that meet a channel, on average: one more for each that straddles two
     reads = {planes: (multiplier + planes - math.gcd(multiplier, planes)) / planes for planes in range(1, min(most, multiplier - 1) + 1)}

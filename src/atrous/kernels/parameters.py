@@ -180,6 +180,18 @@ class PoolStreamArguments(ctypes.Structure):
     ]
 
 
+class PoolBandsArguments(ctypes.Structure):
+    """Mirror of struct PoolBandsArguments of stream_arguments.hpp."""
+
+    _fields_ = [
+        ("pool", PoolArguments),
+        *((name, ctypes.c_int64) for name in ("x_image", "x_plane", "y_image", "y_plane")),
+        ("items", ctypes.c_uint),
+        *((name, ctypes.c_int) for name in ("image_planes", "inner", "groups", "planes", "strips", "strip_rows", "parts")),
+        *((name, ctypes.c_int) for name in ("x_pitch", "y_pitch", "by_rows", "is_whole")),
+    ]
+
+
 class PatchArguments(ctypes.Structure):
     """Mirror of struct PatchArguments."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -9,7 +10,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from ..arguments import INPUT_DTYPES
 from ..launch import Launch
 from .base import GRID_LIMIT, Device, Strides, default_strides
 from .parameters import BYTES, CPP_TYPES, PoolArguments, PoolStreamArguments, pointer_names, pool_arguments
@@ -18,8 +18,7 @@ from .pool import EXTENT_LIMIT, LAUNCH_SECONDS, TAPS_WORTH_SPLITTING, reduction_
 THREADS = 256
 WARP = 32
 SECTOR = 32  # bytes that memory moves at least
-VECTOR = 16  # bytes of a thread's channels in NHWC
-PLANES = 4  # of a thread in NCHW
+VECTOR = 16  # bytes of a thread's channels
 RING_SLOTS = 4
 #: outputs of a column whose windows share an input row, kMostInFlight
 MOST_IN_FLIGHT = {"max": 7, "avg": 7, "weighted": 7, "lp": 3, "rms": 3}
@@ -31,6 +30,7 @@ MOST_WEIGHTS = 1024
 IMAGES = 32
 #: bytes asked for over the least bytes: tilings beyond are taken only where none is below
 MOST_REQUESTS = 1.12
+STREAMED, INTEGERS = ("float32", "float16", "bfloat16", "int8", "uint8"), ("int8", "uint8")
 REDUCTION_NAMES = ("MaxReduction", "AverageReduction", "LpReduction", "WeightedReduction")
 
 
@@ -46,14 +46,13 @@ class Shape:
     stride_h: int
     stride_w: int
     bytes: int
-    channels_last: bool
     h: int
     w: int
 
     @property
     def owned(self) -> int:
-        """Channels or planes of a thread, kStreamOwned."""
-        return VECTOR // self.bytes if self.channels_last else PLANES
+        """Channels of a thread, kStreamOwned."""
+        return VECTOR // self.bytes
 
     @property
     def in_flight(self) -> int:
@@ -85,7 +84,7 @@ def shape_of(problem: Any) -> Shape:
     """Return the Shape of a Pool2dProblem; one output of an axis is given a stride that ends its window."""
     p = problem
     stride = p.stride[0] if p.p > 1 else p.r, p.stride[1] if p.q > 1 else 1
-    return Shape(p.p, p.q, p.c, p.r, p.s, *stride, BYTES[p.dtype], p.layout == "NHWC", p.h, p.w)
+    return Shape(p.p, p.q, p.c, p.r, p.s, *stride, BYTES[p.dtype], p.h, p.w)
 
 
 def staged_rows(shape: Shape, rows: int) -> int:
@@ -99,14 +98,11 @@ def staged_columns(shape: Shape, columns: int) -> int:
 
 
 def pitch_of(shape: Shape, log_lanes_c: int, columns: int) -> int:
-    """Return the elements from a staged column (NHWC) or plane (NCHW) to the next.
+    """Return the elements from a staged column to the next.
 
     The 8 lanes that shared memory serves at a time read 16 bytes each; where they lie on several columns, columns move
     apart by vectors until those are on different banks. With one lane along the channels and an even stride none does.
     """
-    if not shape.channels_last:
-        vector = VECTOR // shape.bytes
-        return (staged_columns(shape, columns) + 2 * (vector - 1)) // vector * vector
     lanes = 1 << log_lanes_c
 
     def banks(vectors: int) -> int:
@@ -131,17 +127,14 @@ def _asked(outputs: int, of_block: int, taps: int, stride: int, staged: int, siz
 
 def sectors(shape: Shape, strip: Strip) -> float:
     """Return the bytes of the 32-byte sectors that a run of neighbours touches over its own, where blocks part a row."""
-    if shape.channels_last:
-        run, size = (shape.owned << strip.log_lanes_c) * shape.bytes, shape.c * shape.bytes
-        parted = run < size and not (run % SECTOR == size % SECTOR == 0)
-    else:
-        run, parted = staged_columns(shape, strip.columns) * shape.bytes, strip.columns < shape.q
+    run, size = (shape.owned << strip.log_lanes_c) * shape.bytes, shape.c * shape.bytes
+    parted = run < size and not (run % SECTOR == size % SECTOR == 0)
     return 1 + SECTOR / run if parted else 1.0
 
 
 def copied_alone(problem: Any) -> bool:
-    """Return whether rows of x hold no whole number of 4 bytes, the least that is copied without waiting for it."""
-    return (problem.c if problem.layout == "NHWC" else problem.w) * BYTES[problem.dtype] % 4 != 0
+    """Return whether pixels hold no whole number of 4 bytes, the least that is copied without waiting for it."""
+    return bool(problem.c * BYTES[problem.dtype] % 4)
 
 
 def _cost(shape: Shape, strip: Strip) -> float:
@@ -153,11 +146,9 @@ def _cost(shape: Shape, strip: Strip) -> float:
     """
     rows, columns = staged_rows(shape, strip.rows), staged_columns(shape, strip.columns)
     lanes = shape.owned << strip.log_lanes_c
-    runs, run = (columns, lanes) if shape.channels_last else (lanes, columns)
-    whole = run >= (shape.c if shape.channels_last else shape.w)
-    moved = runs * (run * shape.bytes + (0 if whole else SECTOR)) + strip.columns * lanes * shape.bytes * strip.rows / rows
+    moved = columns * (lanes * shape.bytes + (0 if lanes >= shape.c else SECTOR)) + strip.columns * lanes * shape.bytes * strip.rows / rows
     words = shape.owned * shape.bytes / 4
-    instructions = 30 + 10 * runs * run * shape.bytes / VECTOR / strip.threads + (shape.s + shape.in_flight) * (2 + words)
+    instructions = 30 + 10 * columns * lanes * shape.bytes / VECTOR / strip.threads + (shape.s + shape.in_flight) * (2 + words)
     step = max(moved / 18, strip.threads * instructions / 100)
     return IMAGES * strip.blocks_of_an_image(shape) * (rows + 2) * step / 132 + rows * 250 + 1000
 
@@ -165,7 +156,7 @@ def _cost(shape: Shape, strip: Strip) -> float:
 def _slot_of(shape: Shape, log_lanes_c: int, columns: int) -> tuple[int, int]:
     """Return the pitch and the elements of a staged row of so many output columns."""
     pitch = pitch_of(shape, log_lanes_c, columns)
-    return pitch, pitch * (staged_columns(shape, columns) if shape.channels_last else shape.owned << log_lanes_c)
+    return pitch, pitch * staged_columns(shape, columns)
 
 
 def _most_columns(shape: Shape, log_lanes_c: int) -> int:
@@ -181,7 +172,7 @@ def _strips(shape: Shape) -> Iterator[Strip]:
     """Yield the strips whose ring fits, the same for the same shape."""
     lanes_limit = max(0, -(-shape.c // shape.owned) - 1).bit_length()
     heights = {-(-shape.p // strips) for strips in (*range(1, min(shape.p, 16) + 1), max(1, shape.p // 8))}
-    for log_lanes_c in range(min(lanes_limit, 5 if shape.channels_last else 8) + 1):
+    for log_lanes_c in range(min(lanes_limit, 5) + 1):
         most = _most_columns(shape, log_lanes_c)
         if not most:
             continue
@@ -200,8 +191,8 @@ def choose_strip(shape: Shape) -> Strip | None:
 
 
 def is_whole(problem: Any) -> bool:
-    """Return whether lanes share the one window of an image: it has taps enough, and channels are neighbours."""
-    return problem.p == problem.q == 1 and problem.r * problem.s >= TAPS_WORTH_SPLITTING and problem.layout == "NHWC" and problem.kind != "weighted"
+    """Return whether lanes share the one window of an image: it has taps enough."""
+    return problem.p == problem.q == 1 and problem.r * problem.s >= TAPS_WORTH_SPLITTING and problem.kind != "weighted"
 
 
 def whole_lanes(shape: Shape) -> tuple[int, int]:
@@ -215,6 +206,33 @@ def whole_lanes(shape: Shape) -> tuple[int, int]:
     return log_lanes_c, max(log_lanes_t, 5 - log_lanes_c)
 
 
+def streams_declines(problem: Any, device: Device) -> str | None:
+    """Return why neither kernel that streams rows takes the pooling, or None."""
+    if problem.dtype not in STREAMED:
+        return f"x is {problem.dtype}, and it keeps sums in float32 and maxima in words of 32 bits"
+    if not device.half_flops:
+        return f"{device.name} lacks cp.async and max.NaN, which came with sm_80"
+    if problem.return_indices:
+        return "indices are asked for, and it keeps maxima without their places"
+    for letter, size, pads in (("H", problem.h, problem.pads[:2]), ("W", problem.w, problem.pads[2:])):
+        if size + abs(pads[0]) + abs(pads[1]) >= EXTENT_LIMIT:
+            return f"{letter} = {size} with padding {pads} reaches 2^30, and it adds two coordinates in 32 bits"
+    if problem.r * problem.s >= 2**31:
+        return f"R * S is {problem.r * problem.s}, and it counts taps in 32 bits"
+    return None
+
+
+def rows_declines(problem: Any) -> str | None:
+    """Return why no thread walks down the windows' rows, or None."""
+    for axis, taps, dilation in (("R", problem.r, problem.dilation[0]), ("S", problem.s, problem.dilation[1])):
+        if taps > 1 and dilation > 1:
+            return f"the dilation along {axis} is {dilation}, and it takes neighbouring cells"
+    in_flight, most = shape_of(problem).in_flight, MOST_IN_FLIGHT[problem.kind]
+    if in_flight > most:
+        return f"{in_flight} windows share an input row, and it keeps {most} outputs of a column"
+    return None
+
+
 class PoolStream:
     """Description of csrc/include/atrous/kernels/pool_stream.cuh."""
 
@@ -224,17 +242,10 @@ class PoolStream:
 
     def declines(self, problem: Any, device: Device) -> str | None:
         """Return why this kernel does not take the pooling, or None."""
-        if problem.dtype not in INPUT_DTYPES or problem.dtype == "float64":
-            return f"x is {problem.dtype}, and it keeps sums in float32 and maxima in words of 32 bits"
-        if not device.half_flops:
-            return f"{device.name} lacks cp.async and max.NaN, which came with sm_80"
-        if problem.return_indices:
-            return "indices are asked for, and it keeps maxima without their places"
-        for letter, size, pads in (("H", problem.h, problem.pads[:2]), ("W", problem.w, problem.pads[2:])):
-            if size + abs(pads[0]) + abs(pads[1]) >= EXTENT_LIMIT:
-                return f"{letter} = {size} with padding {pads} reaches 2^30, and it adds two coordinates in 32 bits"
-        if problem.r * problem.s >= 2**31:
-            return f"R * S is {problem.r * problem.s}, and it counts taps in 32 bits"
+        if reason := streams_declines(problem, device):
+            return reason
+        if problem.layout != "NHWC":
+            return "the layout is NCHW, which pool_bands takes"
         reason = None if is_whole(problem) else self._declines_strips(problem)
         if reason:
             return reason
@@ -243,17 +254,12 @@ class PoolStream:
 
     def _declines_strips(self, problem: Any) -> str | None:
         if problem.p == problem.q == 1 and problem.r * problem.s >= TAPS_WORTH_SPLITTING:
-            return f"one window of {problem.r * problem.s} taps is the whole output, and it shares one among lanes in NHWC and without weights"
-        for axis, taps, dilation in (("R", problem.r, problem.dilation[0]), ("S", problem.s, problem.dilation[1])):
-            if taps > 1 and dilation > 1:
-                return f"the dilation along {axis} is {dilation}, and it takes neighbouring cells"
+            return f"one window of {problem.r * problem.s} taps is the whole output, and it shares one among lanes without weights"
+        if reason := rows_declines(problem):
+            return reason
         if problem.kind == "weighted" and problem.r * problem.s > MOST_WEIGHTS:
             return f"{problem.r * problem.s} weights are more than the {MOST_WEIGHTS} that it keeps in shared memory"
-        shape = shape_of(problem)
-        most = MOST_IN_FLIGHT[problem.kind]
-        if shape.in_flight > most:
-            return f"{shape.in_flight} windows share an input row, and it keeps {most} outputs of a column"
-        if choose_strip(shape) is None:
+        if choose_strip(shape_of(problem)) is None:
             return f"four rows of windows of S = {problem.s} columns are more than its {RING_BYTES // 1024} KiB of shared memory"
         return None
 
@@ -287,7 +293,7 @@ class PoolStream:
             pool.stride_h = problem.r
         by_rows = problem.r * problem.s >= TAPS_WORTH_SPLITTING  # below, sums are those of pool and of the kernels that pool a tile
         return Launch(
-            name=f"pool_stream<{CPP_TYPES[problem.dtype]}, {problem.layout.capitalize()}, {way}, {reduction_of(problem)}>",
+            name=f"pool_stream<{CPP_TYPES[problem.dtype]}, {way}, {reduction_of(problem)}>",
             header=self.header,
             grid=(self._blocks(problem), 1, 1),
             block=(threads, 1, 1),
@@ -335,11 +341,10 @@ class PoolStream:
 
     def instances(self) -> Iterator[str]:
         """Yield every name that `variants` can give."""
-        for layout, way in (("Nhwc", "Strips"), ("Nchw", "Strips"), ("Nhwc", "Whole")):
-            for dtype in ("float32", "float16", "bfloat16", "int8", "uint8"):
-                for reduction in REDUCTION_NAMES if dtype not in ("int8", "uint8") else REDUCTION_NAMES[:1]:
-                    if way == "Strips" or reduction != "WeightedReduction":
-                        yield f"pool_stream<{CPP_TYPES[dtype]}, {layout}, {way}, {reduction}>"
+        for way, dtype in itertools.product(("Strips", "Whole"), STREAMED):
+            for reduction in REDUCTION_NAMES if dtype not in INTEGERS else REDUCTION_NAMES[:1]:
+                if way == "Strips" or reduction != "WeightedReduction":
+                    yield f"pool_stream<{CPP_TYPES[dtype]}, {way}, {reduction}>"
 
 
 KERNEL = PoolStream()

@@ -179,7 +179,7 @@ struct PlanesOutput {
   }
 
   __device__ __forceinline__ void write_runs(const PlaneRuns& of) const {
-    const int count = of.is_one ? 1 : block.planes, length = of.is_one ? block.planes * of.apart : of.apart;
+    const int count = of.count(block.planes), length = of.length(block.planes);
     const int turns = ceil_divide(length + kPlaneRun - 1, kPlaneRun);
 #pragma unroll 1
     for (int index = threadIdx.x; index < count * turns; index += blockDim.x) {
