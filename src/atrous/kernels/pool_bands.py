@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
+
+import numpy as np
 
 from ..launch import Launch
 from .base import DEVICES, GRID_LIMIT, INT32_ELEMENTS, PIECE, Device, Strides, default_strides, most_of
-from .depthwise import MEMORY_SHARE, MOST_SHARED_BYTES, SHARED_BYTES, together_of, turns_of
+from .depthwise import LANES_A_CLOCK, MEMORY_SHARE, MOST_SHARED_BYTES, SHARED_BYTES, together_of, turns_of
 from .parameters import BYTES, CPP_TYPES, PoolArguments, PoolBandsArguments, pointer_names, pool_arguments
 from .pool import LAUNCH_SECONDS, TAPS_WORTH_SPLITTING, reduction_of
 from .pool_stream import INTEGERS, MOST_WEIGHTS, REDUCTION_NAMES, STREAMED, rows_declines, streams_declines
@@ -20,11 +22,13 @@ THREADS, WARP = 256, 32
 REGISTERS = 80
 #: outputs, or lanes that share one, of an item: 16 for each thread, so that what a block does between two barriers hides what it waits there for
 ITEM_UNITS = 16 * THREADS
-#: lane instructions a clock of a multiprocessor, and those of a tap, of a row, and of an output: counted by hand, confirmed by no device
-LANES_A_CLOCK, OF_TAP, OF_ROW, OF_OUTPUT = 100, 4, 6, 16
+#: instructions of a lane for a tap, a row and an output: counted by hand, confirmed by no device
+OF_TAP, OF_ROW, OF_OUTPUT = 4, 6, 16
 #: of a norm's tap, and of its merge, in units of an average's
 NORM_TAPS = 5
-#: what an item takes a block at least: a guess
+#: of shared memory, and how far and over how many warps a step from run to run is looked for
+BANKS, MOST_STEP, WARPS_LOOKED_AT = 32, 64, 8
+#: what an item takes a block at least, whose first is part of any launch: a guess
 ITEM_SECONDS = 0.8e-6
 
 
@@ -58,6 +62,29 @@ def planes_of(problem: Any, strides: Strides) -> Planes:
     if n == 1 or (x[0] == c * x[3] and y[0] == c * y[3]):
         return Planes(1, n * c, 0, x[3], 0, y[3])
     return Planes(n, c, x[0], x[3], y[0], y[3])
+
+
+@lru_cache(maxsize=4096)
+def best_step(runs: int, parts: int, width: int, inner: int, stride: int, x: tuple[int, int], y: tuple[int, int], element_bytes: int) -> int:
+    """Return the step from run to run by which the lanes of a few warps meet least in a bank, where they read x and write y.
+
+    x, y: elements from plane to plane and from part to part. A run is a row of `width` outputs of a part.
+    """
+    unit = np.arange(min(WARPS_LOOKED_AT * WARP, runs * width // WARP * WARP or runs * width))
+    number, place = np.divmod(unit, width)
+    column = place // inner * stride * inner + place % inner
+
+    def conflicts(step: int) -> int:
+        plane, part = np.divmod(number * step % runs, parts)
+        reads, writes = plane * x[0] + part * x[1] + column, plane * y[0] + part * y[1] + place
+        return sum(_meet(warp * element_bytes // 4) for places in (reads, reads, writes) for warp in np.split(places, range(WARP, len(unit), WARP)))
+
+    return min((step for step in range(1, min(runs, MOST_STEP) + 1) if math.gcd(step, runs) == 1), key=lambda step: (conflicts(step), step))
+
+
+def _meet(words: Any) -> int:
+    """Return the most words of a bank among those that the lanes of a warp touch, beyond one."""
+    return int(np.bincount(np.unique(words) % BANKS).max()) - 1
 
 
 @dataclass(frozen=True)
@@ -134,6 +161,21 @@ class Plan:
     def threads(self) -> int:
         """Threads of a block: whole warps."""
         return min(THREADS, -(-self.planes * self.units * self.parts // WARP) * WARP)
+
+    @property
+    def run_step(self) -> int:
+        """The step from run to run, a part of a plane, by which the lanes of a warp meet least in a bank."""
+        p, width = self.problem, int(self.problem.q * self.inner)
+        runs = self.planes * self.parts
+        if is_whole(p) or runs == 1:
+            return 1
+        part_rows = -(-self.strip_rows // self.parts)
+        whole = self.bands == p.h, self.strip_rows == p.p  # planes that follow each other, of x and of y
+        pitches = [
+            rows * columns * self.inner if one else pitch for one, rows, columns, pitch in zip(whole, (p.h, p.p), (p.w, p.q), (self.x_pitch, self.y_pitch))
+        ]
+        rows = part_rows * (p.stride[0] if p.p > 1 else 1) * p.w * self.inner, part_rows * width
+        return best_step(runs, self.parts, width, self.inner, p.stride[1] if p.q > 1 else 1, (pitches[0], rows[0]), (pitches[1], rows[1]), BYTES[p.dtype])
 
 
 def _fits(problem: Any, most: int, rows: int, planes: int) -> bool:
@@ -216,7 +258,7 @@ class PoolBands:
         pool = PoolArguments.from_buffer_copy(pool_arguments(problem, strides, {"log_lanes_t": log_lanes_of(problem)}))
         if problem.p == 1:
             pool.stride_h = problem.r
-        names = ("items", "inner", "groups", "planes", "strips", "strip_rows", "parts", "x_pitch", "y_pitch")
+        names = ("items", "inner", "groups", "planes", "strips", "strip_rows", "parts", "x_pitch", "y_pitch", "run_step")
         fields = {name: getattr(plan, name) for name in names}
         fields |= {name: getattr(planes, name) for name in ("x_image", "x_plane", "y_image", "y_plane")}
         by_rows = problem.r * problem.s >= TAPS_WORTH_SPLITTING  # below, sums are those of pool and of the kernels that pool a tile
@@ -247,11 +289,11 @@ class PoolBands:
             steps = rows * (per_row + OF_ROW) + OF_OUTPUT
             part_rows = -(-plan.strip_rows // plan.parts)
             steps *= 1 + max(0, p.r - p.stride[0]) / (part_rows * p.stride[0])  # rows that a part adds for its neighbours' outputs
-        latency = turns_of(plan.items, 1, plan.blocks, resident_of(plan, device), device) * ITEM_SECONDS
+        more = turns_of(plan.items, 1, plan.blocks, resident_of(plan, device), device) - 1
         return {
             "memory": moved / (MEMORY_SHARE * device.bandwidth),
             "the ordinary units": y * steps / (LANES_A_CLOCK * device.multiprocessors * device.clock),
-            "latency": 0.0 if device.name == "simulated" else latency,
+            "latency": 0.0 if device.name == "simulated" else ITEM_SECONDS * max(0.0, more),
         }
 
     def seconds(self, problem: Any, device: Device) -> float:

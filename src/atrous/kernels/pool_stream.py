@@ -317,7 +317,10 @@ class PoolStream:
         return max(moved / ((0.6 if alone else 0.9) * device.bandwidth), operations / device.flops) + LAUNCH_SECONDS
 
     def _work(self, problem: Any) -> tuple[float, float]:
-        """Return the bytes moved, of cells and sectors that neighbouring blocks both stage half, and the steps of all channels."""
+        """Return the bytes moved and the steps of all channels.
+
+        Of cells and sectors that neighbouring blocks both stage half counts; of outputs that are stored one by one, four times their bytes.
+        """
         x, y = math.prod(problem.x_shape), math.prod(problem.y_shape)
         if is_whole(problem):
             return (x + y) * BYTES[problem.dtype], problem.flops
@@ -328,7 +331,8 @@ class PoolStream:
         row_steps = (shape.s + shape.in_flight) * min(shape.stride_h, shape.r)
         cell_steps = shape.r * shape.s
         by_cells = problem.kind == "weighted" or (problem.kind == "avg" and cell_steps < TAPS_WORTH_SPLITTING)
-        return (x + y + max(0.0, twice) / 2) * BYTES[problem.dtype], y * (cell_steps if by_cells else min(row_steps, cell_steps))
+        scattered = 3 * y if problem.c * BYTES[problem.dtype] % VECTOR else 0
+        return (x + y + scattered + max(0.0, twice) / 2) * BYTES[problem.dtype], y * (cell_steps if by_cells else min(row_steps, cell_steps))
 
     def account(self, problem: Any, device: Device) -> str:
         """Return what the estimate rests on, in words."""
