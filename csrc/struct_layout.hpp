@@ -184,11 +184,11 @@ inline StructLayout pool_stream_arguments_layout() {
 
 inline StructLayout pool_bands_arguments_layout() {
   using Struct = PoolBandsArguments;
-  return {ATROUS_FIELD(pool),     ATROUS_FIELD(x_image), ATROUS_FIELD(x_plane),      ATROUS_FIELD(y_image),
-          ATROUS_FIELD(y_plane),  ATROUS_FIELD(items),   ATROUS_FIELD(image_planes), ATROUS_FIELD(inner),
-          ATROUS_FIELD(groups),   ATROUS_FIELD(planes),  ATROUS_FIELD(strips),       ATROUS_FIELD(strip_rows),
-          ATROUS_FIELD(parts),    ATROUS_FIELD(x_pitch), ATROUS_FIELD(y_pitch),      ATROUS_FIELD(run_step),
-          ATROUS_FIELD(reserved), ATROUS_FIELD(by_rows), ATROUS_FIELD(is_whole),     {"sizeof", sizeof(Struct)}};
+  return {ATROUS_FIELD(pool),      ATROUS_FIELD(x_image), ATROUS_FIELD(x_plane),      ATROUS_FIELD(y_image),
+          ATROUS_FIELD(y_plane),   ATROUS_FIELD(items),   ATROUS_FIELD(image_planes), ATROUS_FIELD(inner),
+          ATROUS_FIELD(groups),    ATROUS_FIELD(planes),  ATROUS_FIELD(strips),       ATROUS_FIELD(strip_rows),
+          ATROUS_FIELD(parts),     ATROUS_FIELD(x_pitch), ATROUS_FIELD(y_pitch),      ATROUS_FIELD(run_step),
+          ATROUS_FIELD(run_lanes), ATROUS_FIELD(by_rows), ATROUS_FIELD(is_whole),     {"sizeof", sizeof(Struct)}};
 }
 
 inline StructLayout patch_arguments_layout() {

@@ -64,7 +64,7 @@ struct PoolColumn {
   using Real = typename State::Real;
 
   const PoolArguments& a;
-  bool by_rows;
+  const int& by_rows;   // of the launch's argument
   const Real* weights;  // [R, S], shared, of a weighted average
   State state[kInFlight];
   Window window;  // of output p
@@ -72,7 +72,7 @@ struct PoolColumn {
   Real full_divisor;  // of windows all of whose rows exist
 
   // first_h, first_w: input coordinates of tap (0, 0) of output p
-  __device__ __forceinline__ PoolColumn(const PoolArguments& a, bool by_rows, const Real* weights, int first_h,
+  __device__ __forceinline__ PoolColumn(const PoolArguments& a, const int& by_rows, const Real* weights, int first_h,
                                         int first_w)
       : a(a), by_rows(by_rows), weights(weights) {
     window = {first_h, first_w, {0, a.r}, {0, 0}, 0, 0};

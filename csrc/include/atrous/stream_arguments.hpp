@@ -29,11 +29,10 @@ struct PoolBandsArguments {
   int strips, strip_rows;  // of a plane, and output rows of a strip
   int parts;               // of a strip, which threads walk down side by side
   int x_pitch, y_pitch;    // elements of shared memory from a plane to the next
-  int run_step;  // from a part of a plane to that which the next threads walk down; it and their number have no common
-                 // divisor
-  int reserved;
-  int by_rows;   // averages: each row of a window is added up on its own
-  int is_whole;  // the one window of a plane is shared by lanes
+  int run_step;            // from the run of a part of a plane to that which the next threads walk down
+  int run_lanes;           // threads of a run
+  int by_rows;             // averages: each row of a window is added up on its own
+  int is_whole;            // the one window of a plane is shared by lanes
 };
 
 }  // namespace atrous

@@ -188,7 +188,7 @@ class PoolBandsArguments(ctypes.Structure):
         *((name, ctypes.c_int64) for name in ("x_image", "x_plane", "y_image", "y_plane")),
         ("items", ctypes.c_uint),
         *((name, ctypes.c_int) for name in ("image_planes", "inner", "groups", "planes", "strips", "strip_rows", "parts")),
-        *((name, ctypes.c_int) for name in ("x_pitch", "y_pitch", "run_step", "reserved", "by_rows", "is_whole")),
+        *((name, ctypes.c_int) for name in ("x_pitch", "y_pitch", "run_step", "run_lanes", "by_rows", "is_whole")),
     ]
 
 

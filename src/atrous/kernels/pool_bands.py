@@ -18,8 +18,8 @@ from .pool import LAUNCH_SECONDS, TAPS_WORTH_SPLITTING, reduction_of
 from .pool_stream import INTEGERS, MOST_WEIGHTS, REDUCTION_NAMES, STREAMED, rows_declines, streams_declines
 
 THREADS, WARP = 256, 32
-#: registers of a thread at most, by its launch bounds
-REGISTERS = 80
+#: registers of a thread, as ptxas counts them at most
+REGISTERS = 72
 #: outputs, or lanes that share one, of an item: 16 for each thread, so that what a block does between two barriers hides what it waits there for
 ITEM_UNITS = 16 * THREADS
 #: instructions of a lane for a tap, a row and an output: counted by hand, confirmed by no device
@@ -27,7 +27,7 @@ OF_TAP, OF_ROW, OF_OUTPUT = 4, 6, 16
 #: of a norm's tap, and of its merge, in units of an average's
 NORM_TAPS = 5
 #: of shared memory, and how far and over how many warps a step from run to run is looked for
-BANKS, MOST_STEP, WARPS_LOOKED_AT = 32, 64, 8
+BANKS, MOST_STEP, WARPS_LOOKED_AT = 32, 32, 4
 #: what an item takes a block at least, whose first is part of any launch: a guess
 ITEM_SECONDS = 0.8e-6
 
@@ -64,27 +64,40 @@ def planes_of(problem: Any, strides: Strides) -> Planes:
     return Planes(n, c, x[0], x[3], y[0], y[3])
 
 
-@lru_cache(maxsize=4096)
-def best_step(runs: int, parts: int, width: int, inner: int, stride: int, x: tuple[int, int], y: tuple[int, int], element_bytes: int) -> int:
-    """Return the step from run to run by which the lanes of a few warps meet least in a bank, where they read x and write y.
+@dataclass(frozen=True)
+class Runs:
+    """The runs of an item, rows of `width` outputs of a part of a plane, which so many lanes walk down."""
 
-    x, y: elements from plane to plane and from part to part. A run is a row of `width` outputs of a part.
-    """
-    unit = np.arange(min(WARPS_LOOKED_AT * WARP, runs * width // WARP * WARP or runs * width))
-    number, place = np.divmod(unit, width)
-    column = place // inner * stride * inner + place % inner
+    count: int
+    parts: int
+    width: int
+    lanes: int
+    inner: int
+    stride: int
+    x: tuple[int, int]  # elements from plane to plane and from part to part
+    y: tuple[int, int]
+    element_bytes: int
+
+
+@lru_cache(maxsize=4096)
+def best_step(runs: Runs) -> int:
+    """Return the step from run to run by which the lanes of a few warps meet least in a bank, where they read x and write y."""
+    number, place = np.divmod(np.arange(min(WARPS_LOOKED_AT * WARP, runs.count * runs.lanes)), runs.lanes)
+    column = place // runs.inner * runs.stride * runs.inner + place % runs.inner
+    warps = [np.flatnonzero(place[first : first + WARP] < runs.width) + first for first in range(0, len(place), WARP)]
 
     def conflicts(step: int) -> int:
-        plane, part = np.divmod(number * step % runs, parts)
-        reads, writes = plane * x[0] + part * x[1] + column, plane * y[0] + part * y[1] + place
-        return sum(_meet(warp * element_bytes // 4) for places in (reads, reads, writes) for warp in np.split(places, range(WARP, len(unit), WARP)))
+        turns = -(-runs.count // step)
+        plane, part = np.divmod(number % turns * step + number // turns, runs.parts)
+        reads, writes = plane * runs.x[0] + part * runs.x[1] + column, plane * runs.y[0] + part * runs.y[1] + place
+        return sum(_meet(places[warp] * runs.element_bytes // 4) for places in (reads, reads, writes) for warp in warps)
 
-    return min((step for step in range(1, min(runs, MOST_STEP) + 1) if math.gcd(step, runs) == 1), key=lambda step: (conflicts(step), step))
+    return min(range(1, min(runs.count, MOST_STEP) + 1), key=lambda step: (conflicts(step), step))
 
 
 def _meet(words: Any) -> int:
     """Return the most words of a bank among those that the lanes of a warp touch, beyond one."""
-    return int(np.bincount(np.unique(words) % BANKS).max()) - 1
+    return int(np.bincount(np.unique(words) % BANKS).max()) - 1 if len(words) else 0
 
 
 @dataclass(frozen=True)
@@ -147,7 +160,14 @@ class Plan:
     @property
     def units(self) -> int:
         """Threads that a plane's strip has work for, were each to walk all of it."""
-        return int(self.problem.q * self.inner) << log_lanes_of(self.problem)
+        return self.inner << log_lanes_of(self.problem) if is_whole(self.problem) else self.run_lanes
+
+    @property
+    def run_lanes(self) -> int:
+        """Threads of a run: its outputs, or as many as part a warp evenly, or whole warps, where those have a quarter more at most."""
+        width = int(self.problem.q * self.inner)
+        even = 1 << (width - 1).bit_length() if width <= WARP else -(-width // WARP) * WARP
+        return even if 4 * width >= 3 * even else width
 
     @property
     def parts(self) -> int:
@@ -164,18 +184,16 @@ class Plan:
 
     @property
     def run_step(self) -> int:
-        """The step from run to run, a part of a plane, by which the lanes of a warp meet least in a bank."""
-        p, width = self.problem, int(self.problem.q * self.inner)
-        runs = self.planes * self.parts
-        if is_whole(p) or runs == 1:
+        """The step from run to run, a row of a part of a plane, by which the lanes of a warp meet least in a bank."""
+        p, count = self.problem, self.planes * self.parts
+        if is_whole(p) or count == 1:
             return 1
         part_rows = -(-self.strip_rows // self.parts)
-        whole = self.bands == p.h, self.strip_rows == p.p  # planes that follow each other, of x and of y
-        pitches = [
-            rows * columns * self.inner if one else pitch for one, rows, columns, pitch in zip(whole, (p.h, p.p), (p.w, p.q), (self.x_pitch, self.y_pitch))
-        ]
-        rows = part_rows * (p.stride[0] if p.p > 1 else 1) * p.w * self.inner, part_rows * width
-        return best_step(runs, self.parts, width, self.inner, p.stride[1] if p.q > 1 else 1, (pitches[0], rows[0]), (pitches[1], rows[1]), BYTES[p.dtype])
+        row, width = int(p.w * self.inner), int(p.q * self.inner)
+        x = (p.h * row if self.bands == p.h else self.x_pitch), part_rows * (p.stride[0] if p.p > 1 else 1) * row
+        y = (p.p * width if self.strip_rows == p.p else self.y_pitch), part_rows * width
+        stride = p.stride[1] if p.q > 1 else 1
+        return best_step(Runs(count, self.parts, width, self.run_lanes, self.inner, stride, x, y, BYTES[p.dtype]))
 
 
 def _fits(problem: Any, most: int, rows: int, planes: int) -> bool:
@@ -258,7 +276,7 @@ class PoolBands:
         pool = PoolArguments.from_buffer_copy(pool_arguments(problem, strides, {"log_lanes_t": log_lanes_of(problem)}))
         if problem.p == 1:
             pool.stride_h = problem.r
-        names = ("items", "inner", "groups", "planes", "strips", "strip_rows", "parts", "x_pitch", "y_pitch", "run_step")
+        names = ("items", "inner", "groups", "planes", "strips", "strip_rows", "parts", "x_pitch", "y_pitch", "run_step", "run_lanes")
         fields = {name: getattr(plan, name) for name in names}
         fields |= {name: getattr(planes, name) for name in ("x_image", "x_plane", "y_image", "y_plane")}
         by_rows = problem.r * problem.s >= TAPS_WORTH_SPLITTING  # below, sums are those of pool and of the kernels that pool a tile

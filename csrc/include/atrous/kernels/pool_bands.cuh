@@ -16,9 +16,10 @@
 //           bytes, as far into the first as in memory; a run a plane, or one for all where bands are whole planes. The
 //           outputs of an item, which leave in pieces of 16 bytes whatever rows and planes they belong to; the weights
 //           of a weighted average. Lanes read neighbouring words, or parts of words, of a row without a bank conflict
-//           where stride_w elements are a word at most; beyond, every stride_w-th. Where a warp goes on in another part
-//           or plane, cells lie as far apart as in memory: it goes on run_step runs further, of all steps the one by
-//           which the fewest lanes meet in a bank. Lanes that share windows go on in the next plane.
+//           where stride_w elements are a word at most; beyond, every stride_w-th. Where a warp goes on in another run,
+//           a row of a part or plane, cells lie as far apart as in memory: it goes on run_step runs further, of all
+//           steps the one by which the fewest lanes meet in a bank, and a run that nearly fills run_lanes lanes has
+//           them alone. Lanes that share windows go on in the next plane.
 // Requires  sm_80. Any type but float64, and no indices. Padded extents below 2^30, N * C below 2^31 - 2^16, fewer than
 //           2^31 items. In NHWC: C that is no whole number of 16 bytes. Columns: dilation 1 on axes of more than one
 //           tap, ceil(R / stride_h) <= kMostInFlight. At most 1024 weights. Of one plane two slots for the band of an
@@ -52,12 +53,14 @@ struct BandColumns {
   template <int kInFlight>
   __device__ __forceinline__ void run() const {
     const int width = s.pool.q * s.inner, part_rows = ceil_divide(item.rows, s.parts);
-    const int runs = item.planes * s.parts, step = item.planes == s.planes ? s.run_step : 1;
+    const int runs = item.planes * s.parts, turns = ceil_divide(runs, s.run_step);
 #pragma unroll 1
-    for (int unit = threadIdx.x; unit < runs * width; unit += blockDim.x) {
-      const int number = unit / width, run = number * step % runs, plane = run / s.parts, part = run - plane * s.parts;
+    for (int unit = threadIdx.x; unit < turns * s.run_step * s.run_lanes; unit += blockDim.x) {
+      const int number = unit / s.run_lanes, place = unit - number * s.run_lanes, first = number / turns;
+      const int run = (number - first * turns) * s.run_step + first, plane = run / s.parts,
+                part = run - plane * s.parts;
       const int begin = part * part_rows, rows = min(part_rows, item.rows - begin);
-      if (rows > 0) walk<kInFlight>(plane, unit - number * width, begin, rows);
+      if (run < runs && place < width && rows > 0) walk<kInFlight>(plane, place, begin, rows);
     }
   }
 

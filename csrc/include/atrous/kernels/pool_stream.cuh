@@ -32,6 +32,14 @@ namespace atrous {
 constexpr int kStreamThreads = 256;
 constexpr int kRingSlots = 4;
 
+// Blocks of a multiprocessor, which share its registers: norms of 8 channels keep 16 numbers an output in flight.
+template <class T, template <class> class Reduction>
+constexpr int kStreamBlocks = 2;
+template <>
+constexpr int kStreamBlocks<float16, LpReduction> = 1;
+template <>
+constexpr int kStreamBlocks<bfloat16, LpReduction> = 1;
+
 // Ways over a window.
 struct Strips {};
 struct Whole {};
@@ -78,7 +86,6 @@ struct StripWalk {
     const int thread = threadIdx.x, lane = thread >> a.log_lanes_c;
     const int first = (thread & ((1 << a.log_lanes_c) - 1)) * kOwned;
     const int column = min(lane, tile.columns - 1);  // lanes past the tile's reckon as the last, and read nothing
-    const bool exists = lane < tile.columns && first < tile.channels;
 
     T* const ring = reinterpret_cast<T*>(prims::dynamic_shared());  // [kRingSlots, slot_elements]
     const int end = rows_end(a, tile.first_h, tile.rows);
@@ -98,12 +105,12 @@ struct StripWalk {
       for (int i = thread; i < taps; i += blockDim.x) weights[i] = static_cast<const Real*>(a.tap_weight)[i];
     }
     Column walk(a, s.by_rows, weights, tile.first_h, tile.first_w + column * a.stride_w);
-    const PixelStore<T> store(a, exists ? tile.channels - first : 0);
+    const PixelStore<T> store(a, lane < tile.columns ? tile.channels - first : 0);
     T* y = static_cast<T*>(a.y) + tile.image * a.y_stride[0] + tile.row * a.y_stride[1] +
            (tile.column + column) * a.y_stride[2] + (tile.channel + first) * a.y_stride[3];
     int left = tile.rows;
     const auto finish = [&] {
-      if (exists) store(y, walk.result());
+      if (store.channels > 0) store(y, walk.result());
       walk.next_output();
       y += a.y_stride[1];
       --left;
@@ -114,7 +121,7 @@ struct StripWalk {
       prims::sync_block();
       fetch(slot == 0 ? kRingSlots - 1 : slot - 1);  // over the row that every thread has left behind
       while (walk.end() <= here.row) finish();
-      if (exists) walk.add_row(here.row, ring + slot * s.slot_elements + place, s.pitch);
+      if (store.channels > 0) walk.add_row(here.row, ring + slot * s.slot_elements + place, s.pitch);
       slot = slot == kRingSlots - 1 ? 0 : slot + 1;
     }
     while (left > 0) finish();
@@ -218,7 +225,8 @@ __device__ __forceinline__ void pool_by(Whole, const PoolStreamArguments& s) {
 }
 
 template <class T, class Way, template <class> class Reduction>
-__global__ void __launch_bounds__(kStreamThreads, 2) pool_stream(const __grid_constant__ PoolStreamArguments s) {
+__global__ void __launch_bounds__(kStreamThreads, kStreamBlocks<T, Reduction>)
+    pool_stream(const __grid_constant__ PoolStreamArguments s) {
   pool_by<T, Reduction>(Way{}, s);
 }
 
