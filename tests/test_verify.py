@@ -258,7 +258,7 @@ def test_kernels_of_few_instances_are_run_until_they_met_as_many_schedules():
             "--engine simulated --kernel conv",
             "[verify] --kernel is 'conv'; expected one of conv_first, conv_igemm_sm80, conv_pointwise, conv_depthwise, "
             "conv_depthwise_planes, conv_grouped, conv_depthwise_large, conv_direct, "
-            "pool_stream, pool, conv_first_pool, conv_pool, conv_separable, transpose, elementwise",
+            "pool_stream, pool_bands, pool, conv_first_pool, conv_pool, conv_separable, transpose, elementwise",
         ),
         ("--engine simulated --case nonsense", "[case] 'nonsense'"),
         (f"--engine simulated --case {CASE} --kernel conv_pointwise", "conv_pointwise declines: the filter is 3x3"),

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
-
-import numpy as np
 
 from ..launch import Launch
 from .base import DEVICES, GRID_LIMIT, INT32_ELEMENTS, PIECE, Device, Strides, default_strides, most_of
@@ -82,22 +81,26 @@ class Runs:
 @lru_cache(maxsize=4096)
 def best_step(runs: Runs) -> int:
     """Return the step from run to run by which the lanes of a few warps meet least in a bank, where they read x and write y."""
-    number, place = np.divmod(np.arange(min(WARPS_LOOKED_AT * WARP, runs.count * runs.lanes)), runs.lanes)
-    column = place // runs.inner * runs.stride * runs.inner + place % runs.inner
-    warps = [np.flatnonzero(place[first : first + WARP] < runs.width) + first for first in range(0, len(place), WARP)]
+    places = [divmod(unit, runs.lanes) for unit in range(min(WARPS_LOOKED_AT * WARP, runs.count * runs.lanes))]
+    columns = [place // runs.inner * runs.stride * runs.inner + place % runs.inner for place in range(runs.width)]
 
     def conflicts(step: int) -> int:
-        turns = -(-runs.count // step)
-        plane, part = np.divmod(number % turns * step + number // turns, runs.parts)
-        reads, writes = plane * runs.x[0] + part * runs.x[1] + column, plane * runs.y[0] + part * runs.y[1] + place
-        return sum(_meet(places[warp] * runs.element_bytes // 4) for places in (reads, reads, writes) for warp in warps)
+        turns, met = -(-runs.count // step), 0
+        for first in range(0, len(places), WARP):
+            reads, writes = set(), set()
+            for number, place in places[first : first + WARP]:
+                plane, part = divmod(number % turns * step + number // turns, runs.parts)
+                if place < runs.width:
+                    reads.add((plane * runs.x[0] + part * runs.x[1] + columns[place]) * runs.element_bytes // 4)
+                    writes.add((plane * runs.y[0] + part * runs.y[1] + place) * runs.element_bytes // 4)
+            met += 2 * _most_of_a_bank(reads) + _most_of_a_bank(writes)
+        return met
 
     return min(range(1, min(runs.count, MOST_STEP) + 1), key=lambda step: (conflicts(step), step))
 
 
-def _meet(words: Any) -> int:
-    """Return the most words of a bank among those that the lanes of a warp touch, beyond one."""
-    return int(np.bincount(np.unique(words) % BANKS).max()) - 1 if len(words) else 0
+def _most_of_a_bank(words: set[int]) -> int:
+    return max(Counter(word % BANKS for word in words).values(), default=0)
 
 
 @dataclass(frozen=True)
