@@ -182,6 +182,11 @@ inline StructLayout pool_stream_arguments_layout() {
           ATROUS_FIELD(reserved), {"sizeof", sizeof(Struct)}};
 }
 
+inline StructLayout plane_runs_arguments_layout() {
+  using Struct = PlaneRunsArguments;
+  return {ATROUS_FIELD(planes), ATROUS_FIELD(run_step), ATROUS_FIELD(run_lanes), {"sizeof", sizeof(Struct)}};
+}
+
 inline StructLayout pool_bands_arguments_layout() {
   using Struct = PoolBandsArguments;
   return {ATROUS_FIELD(pool),      ATROUS_FIELD(x_image), ATROUS_FIELD(x_plane),      ATROUS_FIELD(y_image),
@@ -295,6 +300,7 @@ inline StructLayout struct_layout(const std::string& name) {
   if (name == "GroupedArguments") return grouped_arguments_layout();
   if (name == "LargeArguments") return large_arguments_layout();
   if (name == "PoolArguments") return pool_arguments_layout();
+  if (name == "PlaneRunsArguments") return plane_runs_arguments_layout();
   if (name == "PoolBandsArguments") return pool_bands_arguments_layout();
   if (name == "PoolStreamArguments") return pool_stream_arguments_layout();
   if (name == "PatchArguments") return patch_arguments_layout();

@@ -35,6 +35,7 @@ STRUCTS = (
     "PackArguments",
     "PatchArguments",
     "GroupedArguments",
+    "PlaneRunsArguments",
     "PlanesArguments",
     "PoolArguments",
     "PoolBandsArguments",
@@ -46,7 +47,7 @@ STRUCTS = (
 ARGUMENTS = {
     "conv_depthwise": parameters.DepthwiseArguments,
     "conv_depthwise_large": parameters.LargeArguments,
-    "conv_depthwise_planes": parameters.PlanesArguments,
+    "conv_depthwise_planes": parameters.PlaneRunsArguments,
     "conv_direct": parameters.ConvArguments,
     "conv_first": parameters.FirstArguments,
     "conv_first_pool": parameters.FirstPoolArguments,

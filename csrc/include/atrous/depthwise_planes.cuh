@@ -3,6 +3,7 @@
 
 #include "atrous/geometry.hpp"
 #include "atrous/plane_runs.cuh"
+#include "atrous/stream_arguments.hpp"
 
 namespace atrous {
 
@@ -98,14 +99,15 @@ struct BandLoader {
   }
 };
 
-// Fetches the weights and terms of a block.
+// Fetches the weights and terms of a block. Where its filters are one run, warps read it from where sectors begin.
 template <class T>
 __device__ __forceinline__ void load_filters(const BandLoader<T>& block, const PlanesShared<T>& shared) {
   const ConvArguments& conv = block.a.conv;
   const T* weight = static_cast<const T*>(conv.weight);  // [K, R, S, 1] by weight_stride
-  const int taps = conv.r * conv.s;
+  const int taps = conv.r * conv.s, before = static_cast<int>(block.first_k * conv.weight_stride[0] & 31);
 #pragma unroll 4
-  for (int element = threadIdx.x; element < block.planes * taps; element += blockDim.x) {
+  for (int element = static_cast<int>(threadIdx.x) - before; element < block.planes * taps; element += blockDim.x) {
+    if (element < 0) continue;
     const int plane = element / taps, tap = element - plane * taps, r = tap / conv.s, s = tap - r * conv.s;
     shared.weight[element] = to_accumulator(weight[(block.first_k + plane) * conv.weight_stride[0] +
                                                    r * conv.weight_stride[1] + s * conv.weight_stride[2]]);

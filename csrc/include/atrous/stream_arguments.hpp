@@ -1,4 +1,4 @@
-// The argument structs of pool_stream and pool_bands: plain data, field for field what kernels/parameters.py packs.
+// The argument structs of the kernels that stream rows: plain data, field for field what kernels/parameters.py packs.
 #pragma once
 
 #include "atrous/problem.hpp"
@@ -13,6 +13,13 @@ struct PoolStreamArguments {
   int slot_elements;  // of a staged row
   int by_rows;        // averages: each row of a window is added up on its own
   int reserved;
+};
+
+// Of conv_depthwise_planes: which threads sum which runs, rows of a part of a plane.
+struct PlaneRunsArguments {
+  PlanesArguments planes;
+  int run_step;   // from a run to that which the next threads sum
+  int run_lanes;  // threads of a run
 };
 
 // A block of pool_bands pools strips of output rows of `planes` neighbouring planes. A plane is one of N * C in NCHW,

@@ -27,7 +27,8 @@ from .depthwise import (
     x_bytes,
 )
 from .gemm_cost import moved_bytes
-from .parameters import BYTES, CPP_TYPES, ConvArguments, PlanesArguments, pointer_names
+from .parameters import BYTES, CPP_TYPES, ConvArguments, PlaneRunsArguments, PlanesArguments, pointer_names
+from .runs import Places, Runs, best_step, lanes_of
 
 THREADS, WARP = 256, 32
 #: window -> registers of a thread, as ptxas counts them at most
@@ -120,15 +121,32 @@ class Plan:
         return 2 * self.x_planes * self.x_pitch * BYTES[self.problem.dtype] + 4 * self.planes * (self.y_pitch + taps + 2)
 
     @property
+    def run_lanes(self) -> int:
+        """Threads of a run, a row of a part of a plane."""
+        return lanes_of(runs_of(self.problem))
+
+    @property
+    def run_step(self) -> int:
+        """The step from run to run by which the lanes of a warp meet least in a bank."""
+        p, window, count = self.problem, window_of(self.problem), self.planes * self.parts
+        if count == 1:
+            return 1
+        element, part_rows, columns = BYTES[p.dtype], -(-self.strip_rows // self.parts), -(-p.q // runs_of(p))
+        x_plane, y_plane = p.h * p.w if self.bands == p.h else self.x_pitch, p.p * p.q if self.strip_rows == p.p else self.y_pitch
+        x = Places(x_plane * element // multiplier_of(p), part_rows * window.stride[0] * p.w * element, columns * window.stride[1] * element, element)
+        y = Places(4 * y_plane, 4 * part_rows * p.q, 4 * columns, 4)
+        return best_step(Runs(count, self.parts, runs_of(p), 1, x, y))
+
+    @property
     def parts(self) -> int:
         """Parts of a strip, until every thread has a column of one; a known window's part reads R - 1 rows for nothing."""
         least = 1 if known_window(self.problem) == ANY else self.problem.r
-        return max(1, min(-(-THREADS // (self.planes * runs_of(self.problem))), self.strip_rows // least))
+        return max(1, min(-(-THREADS // (self.planes * self.run_lanes)), self.strip_rows // least))
 
     @property
     def threads(self) -> int:
         """Threads of a block: whole warps."""
-        return int(min(THREADS, -(-self.planes * runs_of(self.problem) * self.parts // WARP) * WARP))
+        return int(min(THREADS, -(-self.planes * self.run_lanes * self.parts // WARP) * WARP))
 
     @property
     def blocks(self) -> int:
@@ -183,10 +201,11 @@ def resident_of(plan: Plan, device: Device) -> int:
 
 
 def planes_arguments(problem: Any, strides: Strides, plan: Plan) -> bytes:
-    """Return the bytes of PlanesArguments, pointers zero."""
+    """Return the bytes of PlaneRunsArguments, pointers zero."""
     names = ("items", "slabs", "planes", "x_planes", "strips", "strip_rows", "parts", "x_pitch", "y_pitch")
     fields = {name: getattr(plan, name) for name in names}
-    return bytes(PlanesArguments(conv=normal_arguments(problem, strides), multiplier=multiplier_of(problem), **fields))
+    planes = PlanesArguments(conv=normal_arguments(problem, strides), multiplier=multiplier_of(problem), **fields)
+    return bytes(PlaneRunsArguments(planes=planes, run_step=plan.run_step, run_lanes=plan.run_lanes))
 
 
 class ConvDepthwisePlanes:

@@ -125,6 +125,12 @@ class PlanesArguments(ctypes.Structure):
     ]
 
 
+class PlaneRunsArguments(ctypes.Structure):
+    """Mirror of struct PlaneRunsArguments of stream_arguments.hpp."""
+
+    _fields_ = [("planes", PlanesArguments), ("run_step", ctypes.c_int), ("run_lanes", ctypes.c_int)]
+
+
 class GroupedArguments(ctypes.Structure):
     """Mirror of struct GroupedArguments of grouped_arguments.hpp."""
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 from ..launch import Launch
@@ -15,6 +14,7 @@ from .depthwise import LANES_A_CLOCK, MEMORY_SHARE, MOST_SHARED_BYTES, SHARED_BY
 from .parameters import BYTES, CPP_TYPES, PoolArguments, PoolBandsArguments, pointer_names, pool_arguments
 from .pool import LAUNCH_SECONDS, TAPS_WORTH_SPLITTING, reduction_of
 from .pool_stream import INTEGERS, MOST_WEIGHTS, REDUCTION_NAMES, STREAMED, rows_declines, streams_declines
+from .runs import Places, Runs, best_step, lanes_of
 
 THREADS, WARP = 256, 32
 #: registers of a thread, as ptxas counts them at most
@@ -25,8 +25,6 @@ ITEM_UNITS = 16 * THREADS
 OF_TAP, OF_ROW, OF_OUTPUT = 4, 6, 16
 #: of a norm's tap, and of its merge, in units of an average's
 NORM_TAPS = 5
-#: of shared memory, and how far and over how many warps a step from run to run is looked for
-BANKS, MOST_STEP, WARPS_LOOKED_AT = 32, 32, 4
 #: what an item takes a block at least, whose first is part of any launch: a guess
 ITEM_SECONDS = 0.8e-6
 
@@ -61,46 +59,6 @@ def planes_of(problem: Any, strides: Strides) -> Planes:
     if n == 1 or (x[0] == c * x[3] and y[0] == c * y[3]):
         return Planes(1, n * c, 0, x[3], 0, y[3])
     return Planes(n, c, x[0], x[3], y[0], y[3])
-
-
-@dataclass(frozen=True)
-class Runs:
-    """The runs of an item, rows of `width` outputs of a part of a plane, which so many lanes walk down."""
-
-    count: int
-    parts: int
-    width: int
-    lanes: int
-    inner: int
-    stride: int
-    x: tuple[int, int]  # elements from plane to plane and from part to part
-    y: tuple[int, int]
-    element_bytes: int
-
-
-@lru_cache(maxsize=4096)
-def best_step(runs: Runs) -> int:
-    """Return the step from run to run by which the lanes of a few warps meet least in a bank, where they read x and write y."""
-    places = [divmod(unit, runs.lanes) for unit in range(min(WARPS_LOOKED_AT * WARP, runs.count * runs.lanes))]
-    columns = [place // runs.inner * runs.stride * runs.inner + place % runs.inner for place in range(runs.width)]
-
-    def conflicts(step: int) -> int:
-        turns, met = -(-runs.count // step), 0
-        for first in range(0, len(places), WARP):
-            reads, writes = set(), set()
-            for number, place in places[first : first + WARP]:
-                plane, part = divmod(number % turns * step + number // turns, runs.parts)
-                if place < runs.width:
-                    reads.add((plane * runs.x[0] + part * runs.x[1] + columns[place]) * runs.element_bytes // 4)
-                    writes.add((plane * runs.y[0] + part * runs.y[1] + place) * runs.element_bytes // 4)
-            met += 2 * _most_of_a_bank(reads) + _most_of_a_bank(writes)
-        return met
-
-    return min(range(1, min(runs.count, MOST_STEP) + 1), key=lambda step: (conflicts(step), step))
-
-
-def _most_of_a_bank(words: set[int]) -> int:
-    return max(Counter(word % BANKS for word in words).values(), default=0)
 
 
 @dataclass(frozen=True)
@@ -167,10 +125,8 @@ class Plan:
 
     @property
     def run_lanes(self) -> int:
-        """Threads of a run: its outputs, or as many as part a warp evenly, or whole warps, where those have a quarter more at most."""
-        width = int(self.problem.q * self.inner)
-        even = 1 << (width - 1).bit_length() if width <= WARP else -(-width // WARP) * WARP
-        return even if 4 * width >= 3 * even else width
+        """Threads of a run."""
+        return lanes_of(int(self.problem.q * self.inner))
 
     @property
     def parts(self) -> int:
@@ -192,11 +148,12 @@ class Plan:
         if is_whole(p) or count == 1:
             return 1
         part_rows = -(-self.strip_rows // self.parts)
-        row, width = int(p.w * self.inner), int(p.q * self.inner)
-        x = (p.h * row if self.bands == p.h else self.x_pitch), part_rows * (p.stride[0] if p.p > 1 else 1) * row
-        y = (p.p * width if self.strip_rows == p.p else self.y_pitch), part_rows * width
-        stride = p.stride[1] if p.q > 1 else 1
-        return best_step(Runs(count, self.parts, width, self.run_lanes, self.inner, stride, x, y, BYTES[p.dtype]))
+        element, row, width = BYTES[p.dtype], int(p.w * self.inner), int(p.q * self.inner)
+        x_plane, y_plane = p.h * row if self.bands == p.h else self.x_pitch, p.p * width if self.strip_rows == p.p else self.y_pitch
+        stride_h, stride_w = p.stride[0] if p.p > 1 else 1, p.stride[1] if p.q > 1 else 1
+        x = Places(x_plane * element, part_rows * stride_h * row * element, stride_w * self.inner * element, element)
+        y = Places(y_plane * element, part_rows * width * element, self.inner * element, element)
+        return best_step(Runs(count, self.parts, width, self.inner, x, y))
 
 
 def _fits(problem: Any, most: int, rows: int, planes: int) -> bool:

@@ -15,8 +15,10 @@
 // Shared    Two slots for the band of x that an item's windows hold, one under way: a run of memory in pieces of 16
 //           bytes, as far into the first as in memory; a run a plane, or one for all where bands are whole planes.
 //           Padding is not staged. The sums of an item as float32; weights and terms of the block. Lanes read and write
-//           neighbouring words, or halves of words, of a row without a bank conflict where stride_w is 1; where a warp
-//           goes on in another row or plane, which lies as far away as in memory, two lanes may meet in a bank.
+//           neighbouring words, or halves of words, of a row without a bank conflict where stride_w is 1. Where a warp
+//           goes on in another run, a row of a part or plane, cells lie as far away as in memory: it goes on run_step
+//           runs further, of all steps the one by which the fewest lanes meet in a bank, and a run that nearly fills
+//           run_lanes lanes has them alone.
 // Requires  the layout NCHW; one channel a group; floats of 16 or 32 bits; padding with zeros; K at most
 //           2^31 - 1 - 2^16; H and W with their padding below 2^31; of one plane two slots for the band of an output
 //           row, the sums of the row, the weights and the terms in 96 KB of shared memory; fewer than 2^31 items and
@@ -260,17 +262,20 @@ struct PlanesOutput {
 
 // Sums the outputs of an item, whose band lies in `slot`.
 template <class T, class Window>
-__device__ __forceinline__ void sum_item(const BandLoader<T>& block, const PlanesShared<T>& shared,
-                                         const PlaneItem& item, const PlaneRuns& y, const T* slot) {
-  const PlanesArguments& a = block.a;
+__device__ __forceinline__ void sum_item(const PlaneRunsArguments& s, const BandLoader<T>& block,
+                                         const PlanesShared<T>& shared, const PlaneItem& item, const PlaneRuns& y,
+                                         const T* slot) {
+  const PlanesArguments& a = s.planes;
   const PlaneRuns x = block.runs(item);
   using Sums = ColumnSums<T, Window>;
-  const int part_rows = ceil_divide(item.rows, a.parts), runs = ceil_divide(a.conv.q, Sums::kColumns);
-  const int units = runs * a.parts;
+  const int part_rows = ceil_divide(item.rows, a.parts), width = ceil_divide(a.conv.q, Sums::kColumns);
+  const int runs = block.planes * a.parts, turns = ceil_divide(runs, s.run_step);
 #pragma unroll 1
-  for (int unit = threadIdx.x; unit < block.planes * units; unit += blockDim.x) {
-    const int plane = unit / units, rest = unit - plane * units, part = rest / runs;
-    const int q = (rest - part * runs) * Sums::kColumns;
+  for (int unit = threadIdx.x; unit < turns * s.run_step * s.run_lanes; unit += blockDim.x) {
+    const int number = unit / s.run_lanes, place = unit - number * s.run_lanes, first = number / turns;
+    const int run = (number - first * turns) * s.run_step + first, plane = run / a.parts, part = run - plane * a.parts;
+    if (run >= runs || place >= width) continue;
+    const int q = place * Sums::kColumns;
     const int x_plane = (block.first_k + plane) / a.multiplier - block.first_c;
     const PlaneColumns<T> columns = {a, item, slot + x.start(x_plane), q * a.conv.stride_w - a.conv.pad_left,
                                      a.conv.q - q};
@@ -280,7 +285,9 @@ __device__ __forceinline__ void sum_item(const BandLoader<T>& block, const Plane
 }
 
 template <class T, class Window>
-__global__ void __launch_bounds__(kPlanesThreads, 2) conv_depthwise_planes(const __grid_constant__ PlanesArguments a) {
+__global__ void __launch_bounds__(kPlanesThreads, 2)
+    conv_depthwise_planes(const __grid_constant__ PlaneRunsArguments s) {
+  const PlanesArguments& a = s.planes;
   const PlanesShared<T> shared(a);
   const BandLoader<T> block(a);
   const PlanesOutput<T> output(a, block, shared);
@@ -298,7 +305,7 @@ __global__ void __launch_bounds__(kPlanesThreads, 2) conv_depthwise_planes(const
     prims::wait_copies<1>();
     prims::sync_block();  // the band is there, and the sums of the item before are written
     const PlaneItem item(a, index);
-    sum_item<T, Window>(block, shared, item, output.runs(item), shared.x + slot * slot_elements);
+    sum_item<T, Window>(s, block, shared, item, output.runs(item), shared.x + slot * slot_elements);
     prims::sync_block();  // the sums are there, and the slot is free
     output.write(item);
     slot ^= 1;
