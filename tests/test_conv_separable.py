@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from pathlib import Path
 
 import fenced
 import numpy as np
@@ -18,6 +20,11 @@ from atrous.kernels import conv_direct, conv_separable
 from atrous.kernels.base import DEVICES
 from atrous.problem import parse
 from atrous.sampling import random_separable
+
+sys.path.insert(0, str(Path(__file__).parent / "proof"))
+
+import builds
+import traffic
 
 REASON = simulated.available()
 needs_simulator = pytest.mark.skipif(REASON is not None, reason=str(REASON))
@@ -180,6 +187,35 @@ def test_a_plan_packs_both_weights_once_and_has_no_workspace():
     out, expected = np.zeros(problem.y_shape, np.float16), two(problem, inputs)
     for _ in range(2):
         same_bits(plan(inputs["x"], residual=inputs["residual"], out=out), expected)
+
+
+@pytest.mark.parametrize("name", ["edges on both sides", "wrapped, stride 2", "channels past a step", "several turns of two slices"])
+def test_no_race_and_nothing_read_that_nobody_wrote_in_any_order(name):
+    arguments, environment = builds.command("race")
+    words = ["verify", "--engine", "simulated", "--kernel", "conv_separable", "--case", EDGES[name]]
+    done = subprocess.run([*arguments, "-m", "atrous", *words], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "conv_separable 36" in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def test_it_moves_x_once_with_its_halo_and_y_once():
+    """Sectors asked for: of x those of the halo, of the weights all for every block, y once."""
+    (found,) = traffic.records_of(["n1c64h24w24_k64r3s3_pad1_g64_f16_bias+k64r1s1_bias"], "conv_separable")
+    least, blocks = 24 * 24 * 64 * 2 // 32, 9
+    assert found["global_write_sectors"] == least
+    weights, terms = (64 * 64 + 9 * 64) * 2 // 32, 2 * 64 * 2 // 32
+    # tiles of 8 x 8 of an image of 24 x 24: 9, 10 and 9 rows and columns of x that are no padding
+    x = 28 * 28 * 64 * 2 // 32
+    # two warps of pixels and the block's own copy fetch the terms
+    assert found["global_read_sectors"] <= x + blocks * (weights + 2 * terms)
+    assert found["read_footprint"] <= least + weights + terms
+
+
+def test_no_bank_is_asked_twice_where_slices_are_computed():
+    forms = ("r3s3_pad1", "r3s3_pad1_stride2", "r5s5_pad2", "r5s5_pad2_stride2", "r7s7_pad3", "r7s7_pad3_stride2", "r1s3_pad0x1")
+    sizes = (("h16w16", 64), ("h15w19", 24), ("h5w70", 64))
+    cases = [f"n1c64{size}_k64{form}_g64_f16_bias+k{k}r1s1_bias" for form in forms for size, k in sizes]
+    for found in traffic.records_of([*EDGES.values(), *cases], "conv_separable"):
+        assert found["main_loop_conflicts"] == 0, (found["case"], {place: sums for place, sums in found["places"].items() if sums["shared_conflicts"]})
 
 
 DECLINED = {
