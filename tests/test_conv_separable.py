@@ -248,6 +248,18 @@ def test_declines_where_a_convolution_alone_adds_in_another_order(monkeypatch):
     assert conv_direct.KERNEL.name not in conv_separable.KERNEL.adds_like
 
 
+def test_each_convolution_alone_runs_on_the_kernel_that_it_adds_like():
+    """A short depthwise convolution is quicker on tensor cores, which add its windows in another order than conv_depthwise."""
+    offered = 0
+    for problem in [parse("n1c8h3w3_k8r3s3_g8_f16+k8r1s1"), *(random_separable(seed) for seed in range(150))]:
+        for device in DEVICES.values():
+            [reason] = [answer.reason for answer in choose.options(problem, device) if answer.kernel == "conv_separable"]
+            if reason is None:
+                assert [choose.choose(part, device).name for part in problem.parts] == ["conv_depthwise", "conv_igemm_sm80"], (device.name, problem)
+                offered += 1
+    assert offered >= 100
+
+
 @needs_simulator
 def test_x_in_odd_places_has_the_bits_of_the_two_calls():
     """Beside whole pieces, channels apart, backwards: the same launch, by elements."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
+from itertools import zip_longest
 from typing import Any
 
 from . import kernels
@@ -75,8 +76,8 @@ def options(problem: Problem, device: Device, kernel: str | None = None) -> list
     """Return the answer of every kernel of the operation, in ORDER: a reason, or an estimate of its time on the device.
 
     A pair may also run in two, the last of the list: as the kernels that its two problems choose alone, or with `kernel`
-    where that is one of the first's. Both ways give the same bits, so a kernel for both declines where a convolution
-    alone is chosen from those that add in another order.
+    where that is one of the first's. Both ways give the same bits, so a kernel for both declines where one of its
+    convolutions alone is chosen to run on another kernel than the one that it adds like.
     """
     operation = kernels.operation_of(problem)
     if not isinstance(problem, PAIRS):
@@ -85,7 +86,7 @@ def options(problem: Problem, device: Device, kernel: str | None = None) -> list
     answers = []
     for one in kernels.for_operation(operation):
         reason = one.declines(problem, device)
-        other = next((name for name in alone if name not in getattr(one, "adds_like", ())), None)
+        other = next((name for name, like in zip_longest(alone, getattr(one, "adds_like", ())) if name != like), None)
         if reason is None and other is not None:
             reason = f"the convolution alone runs on {other}, which adds in another order, and the bits are those of the two calls"
         answers.append(_answer(one, problem, device, reason))
