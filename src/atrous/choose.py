@@ -106,7 +106,7 @@ def _in_two(problem: ConvPool2dProblem | SeparableConv2dProblem, device: Device,
     try:
         two = InTwo(choose(first, device, kernel), choose(second, device))
     except UnsupportedProblem as refusal:
-        return ("no kernel",), Choice("in two", str(refusal))
+        return ("no kernel",), Choice("in two", str(refusal).partition("; expected")[0])  # the rest is said of the pair
     names = (two.first.name, two.second.name)
     return names[: len(convolutions_of(problem))], _answer(two, problem, device, None)
 
