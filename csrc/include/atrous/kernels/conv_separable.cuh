@@ -17,8 +17,10 @@
 //           its windows hold, and its taps' weights; where each cell comes from; scales and biases. After the 4 *
 //           stride_w cells of a group of columns stands an empty one, so that neighbouring groups read different halves
 //           of the banks. At the end the sums of every warp in place of the stages. At most 96 KB.
-// Requires  16-bit floats in NHWC; K of at most kColumns; S of 3, 5 or 7 with stride_w of 1 or 2 and no dilation of
-//           columns; one filter a channel; gemm_k of one segment; padded extents below 2^30; the halo in shared memory.
+// Requires  16-bit floats in NHWC, and the depthwise's outputs of the same type; K from 1 to the columns of the largest
+//           tile, 128; S of 3, 5 or 7 with stride_w of 1 or 2 and no dilation of columns; one filter a channel; what
+//           conv_depthwise and conv_igemm_sm80 require of the two; gemm_k of one segment; padded extents below 2^30;
+//           the halo in shared memory; fewer than 2^31 blocks.
 // Cost      2 * N*P*Q * C * (R*S + K) operations. Bytes: x once and again the R - stride rows and S - stride columns
 //           between blocks, 1.56 times for 8 x 8 pixels of 3 x 3; y once; from L2 the weights for every 64 pixels.
 //           Neither written nor read again are the N*P*Q*C elements between the two.
