@@ -38,6 +38,8 @@ EDGES = {
     "edges on both sides": "n1c32h19w21_k32r3s3_pad1_g32_bf16_bias_relu+k32r1s1_bias",
     "stride 2": "n2c40h17w18_k40r3s3_pad1_stride2_g40_f16_scalef32_silu+k24r1s1_scale",
     "stride of rows alone": "n1c16h30w9_k16r3s3_stride3x1_g16_f16+k16r1s1",
+    "stride of columns alone": "n1c16h10w30_k16r3s3_stride1x2_g16_f16+k16r1s1",
+    "infinity beside channels that are none": "n1c1h5w6_k1r3s3_pad1_g1_f16_clip70000:80000+k3r1s1",
     "five": "n1c24h12w13_k24r5s5_pad2_g24_bf16_biasf32_hardswish+k40r1s1_residual",
     "five, stride 2": "n1c16h15w17_k16r5s5_pad2_stride2_g16_f16+k72r1s1_biasf32_relu",
     "seven": "n1c8h10w11_k8r7s7_pad3_g8_f16+k128r1s1_gelu",
@@ -218,6 +220,19 @@ def test_no_bank_is_asked_twice_where_slices_are_computed():
     assert len(offered) >= 35
     for found in traffic.records_of(offered, "conv_separable"):
         assert found["main_loop_conflicts"] == 0, (found["case"], {place: sums for place, sums in found["places"].items() if sums["shared_conflicts"]})
+
+
+@needs_simulator
+@pytest.mark.parametrize("axis", range(3))
+def test_x_of_one_step_that_is_no_whole_pieces(axis):
+    """Images, rows or pixels 4 elements further apart: any of them alone keeps copies of 16 bytes from x."""
+    problem = parse("n2c32h19w21_k32r3s3_pad1_g32_bf16_bias_relu+k32r1s1_bias")
+    inputs = testing.random_inputs(problem, 10)
+    steps = [20_000, 800, 32]  # 21 pixels of at most 36 elements in a row of at most 804
+    steps[axis] += 4
+    x = np.lib.stride_tricks.as_strided(np.zeros(60_000, inputs["x"].dtype), inputs["x"].shape, [2 * step for step in (*steps, 1)])
+    x[...] = inputs["x"]
+    same_bits(fused(problem, {**inputs, "x": x}, engine="simulated", kernel="conv_separable"), two(problem, inputs))
 
 
 DECLINED = {
