@@ -85,12 +85,18 @@ def options(problem: Problem, device: Device, kernel: str | None = None) -> list
     alone, two = _in_two(problem, device, kernel if kernel in _names("conv2d") else None)
     answers = []
     for one in kernels.for_operation(operation):
-        reason = one.declines(problem, device)
-        other = next((name for name, like in zip_longest(alone, getattr(one, "adds_like", ())) if name != like), None)
-        if reason is None and other is not None:
-            reason = f"the convolution alone runs on {other}, which adds in another order, and the bits are those of the two calls"
+        reason = one.declines(problem, device) or _adds_otherwise(problem, alone, getattr(one, "adds_like", ()))
         answers.append(_answer(one, problem, device, reason))
     return [*answers, two]
+
+
+def _adds_otherwise(problem: ConvPool2dProblem | SeparableConv2dProblem, alone: tuple[str, ...], adds_like: tuple[str, ...]) -> str | None:
+    """Return which convolution of a pair alone runs on another kernel than the one that a kernel for both adds like, or None."""
+    words = ("depthwise", "1x1") if isinstance(problem, SeparableConv2dProblem) else ("convolution",)
+    for word, name, like in zip_longest(words, alone, adds_like):
+        if name != like:
+            return f"the {word} alone runs on {name}, which adds in another order, and the bits are those of the two calls"
+    return None
 
 
 def _answer(kernel: Kernel, problem: Problem, device: Device, reason: str | None) -> Choice:
