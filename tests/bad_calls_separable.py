@@ -50,6 +50,12 @@ def integers(dtype: str) -> dict[str, object]:
     return {"x": image().astype(dtype), "depthwise_weight": floats(4, 3, 3, 1, dtype=dtype), "pointwise_weight": floats(5, 1, 1, 4, dtype=dtype)}
 
 
+def weight_as_out(_: dict[str, object]) -> dict[str, object]:
+    """Return a call whose output, of one pixel an image, is the pointwise weight itself."""
+    weight = floats(4, 1, 1, 4)
+    return {"x": floats(4, 3, 3, 4), "pointwise_weight": weight, "out": weight}
+
+
 ROWS = [
     Row(function, name, changes, words, operation="separable_conv2d" if name in LATE else "") for function in BOTH for name, (changes, words) in WORDS.items()
 ]
@@ -63,6 +69,7 @@ ROWS += [
     Row("separable_conv2d", "depthwise_weight of float16", {"depthwise_weight": floats(4, 3, 3, 1, dtype="float16")}, ("depthwise_weight has dtype float16",)),
     Row("separable_conv2d", "residual of x's shape", {"residual": image()}, ("residual has shape (1, 5, 6, 4)", "expected (1, 3, 4, 5)")),
     Row("separable_conv2d", "out of the depthwise's shape", {"out": np.zeros((1, 3, 4, 4), "float32")}, ("out has shape (1, 3, 4, 4)", "(1, 3, 4, 5)")),
+    Row("separable_conv2d", "out that is the pointwise_weight", weight_as_out, ("out shares memory with pointwise_weight", "a copy of pointwise_weight")),
     Row("separable_conv2d", "stream on the CPU", {"stream": 0}, ("stream is 0", "no stream")),
     Row("plan_separable_conv2d", "residual array", {"residual": floats(1, 3, 4, 5)}, ("residual is of type ndarray", "True or False", "plan(x, residual=r)")),
     Row("separable plan", "residual unasked", {"residual": floats(1, 3, 4, 5)}, ("residual is given", "planned"), operation="separable_conv2d"),

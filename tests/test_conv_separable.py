@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+from pathlib import Path
 
 import fenced
 import numpy as np
@@ -19,6 +21,11 @@ from atrous.kernels.base import DEVICES
 from atrous.problem import parse
 from atrous.sampling import random_separable
 
+sys.path.insert(0, str(Path(__file__).parent / "proof"))
+
+import builds
+import traffic
+
 REASON = simulated.available()
 needs_simulator = pytest.mark.skipif(REASON is not None, reason=str(REASON))
 #: what is special -> the case
@@ -31,6 +38,8 @@ EDGES = {
     "edges on both sides": "n1c32h19w21_k32r3s3_pad1_g32_bf16_bias_relu+k32r1s1_bias",
     "stride 2": "n2c40h17w18_k40r3s3_pad1_stride2_g40_f16_scalef32_silu+k24r1s1_scale",
     "stride of rows alone": "n1c16h30w9_k16r3s3_stride3x1_g16_f16+k16r1s1",
+    "stride of columns alone": "n1c16h10w30_k16r3s3_stride1x2_g16_f16+k16r1s1",
+    "infinity beside channels that are none": "n1c1h5w6_k1r3s3_pad1_g1_f16_clip70000:80000+k3r1s1",
     "five": "n1c24h12w13_k24r5s5_pad2_g24_bf16_biasf32_hardswish+k40r1s1_residual",
     "five, stride 2": "n1c16h15w17_k16r5s5_pad2_stride2_g16_f16+k72r1s1_biasf32_relu",
     "seven": "n1c8h10w11_k8r7s7_pad3_g8_f16+k128r1s1_gelu",
@@ -182,6 +191,50 @@ def test_a_plan_packs_both_weights_once_and_has_no_workspace():
         same_bits(plan(inputs["x"], residual=inputs["residual"], out=out), expected)
 
 
+@pytest.mark.parametrize("name", ["edges on both sides", "wrapped, stride 2", "channels past a step", "several turns of two slices"])
+def test_no_race_and_nothing_read_that_nobody_wrote_in_any_order(name):
+    arguments, environment = builds.command("race")
+    words = ["verify", "--engine", "simulated", "--kernel", "conv_separable", "--case", EDGES[name]]
+    done = subprocess.run([*arguments, "-m", "atrous", *words], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "conv_separable 36" in done.stdout, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def test_it_moves_x_once_with_its_halo_and_y_once():
+    """Sectors asked for: of x those of the halo, of the weights all for every block, y once."""
+    (found,) = traffic.records_of(["n1c64h24w24_k64r3s3_pad1_g64_f16_bias+k64r1s1_bias"], "conv_separable")
+    least, blocks = 24 * 24 * 64 * 2 // 32, 9
+    assert found["global_write_sectors"] == least
+    weights, terms = (64 * 64 + 9 * 64) * 2 // 32, 2 * 64 * 2 // 32
+    # tiles of 8 x 8 of an image of 24 x 24: 9, 10 and 9 rows and columns of x that are no padding
+    x = 28 * 28 * 64 * 2 // 32
+    # two warps of pixels and the block's own copy fetch the terms
+    assert found["global_read_sectors"] <= x + blocks * (weights + 2 * terms)
+    assert found["read_footprint"] <= least + weights + terms
+
+
+def test_no_bank_is_asked_twice_where_slices_are_computed():
+    forms = ("r3s3_pad1", "r3s3_pad1_stride2", "r5s5_pad2", "r5s5_pad2_stride2", "r7s7_pad3", "r7s7_pad3_stride2", "r1s3_pad0x1")
+    sizes = (("h16w16", 64), ("h15w19", 24), ("h5w70", 64))
+    cases = [f"n1c64{size}_k64{form}_g64_f16_bias+k{k}r1s1_bias" for form in forms for size, k in sizes]
+    offered = [case for case in [*EDGES.values(), *cases] if is_offered(parse(case))]
+    assert len(offered) >= 35
+    for found in traffic.records_of(offered, "conv_separable"):
+        assert found["main_loop_conflicts"] == 0, (found["case"], {place: sums for place, sums in found["places"].items() if sums["shared_conflicts"]})
+
+
+@needs_simulator
+@pytest.mark.parametrize("axis", range(3))
+def test_x_of_one_step_that_is_no_whole_pieces(axis):
+    """Images, rows or pixels 4 elements further apart: any of them alone keeps copies of 16 bytes from x."""
+    problem = parse("n2c32h19w21_k32r3s3_pad1_g32_bf16_bias_relu+k32r1s1_bias")
+    inputs = testing.random_inputs(problem, 10)
+    steps = [20_000, 800, 32]  # 21 pixels of at most 36 elements in a row of at most 804
+    steps[axis] += 4
+    x = np.lib.stride_tricks.as_strided(np.zeros(60_000, inputs["x"].dtype), inputs["x"].shape, [2 * step for step in (*steps, 1)])
+    x[...] = inputs["x"]
+    same_bits(fused(problem, {**inputs, "x": x}, engine="simulated", kernel="conv_separable"), two(problem, inputs))
+
+
 DECLINED = {
     "n1c8h9w9_k8r3s3_g8_f32+k8r1s1": "x is float32",
     "n1c8h9w9_k8r3s3_g8_f16_outf32+k8r1s1": "gives float32",
@@ -204,12 +257,25 @@ def test_declines_in_a_sentence(case):
 
 
 def test_declines_where_a_convolution_alone_adds_in_another_order(monkeypatch):
-    for left_out in ("conv_depthwise", "conv_igemm_sm80"):
+    problem = parse("n32c64h112w112_k64r3s3_pad1_g64_f16_bias_relu6+k128r1s1_bias_relu6")
+    for left_out, word in (("conv_depthwise", "the depthwise alone runs on"), ("conv_igemm_sm80", "the 1x1 alone runs on")):
         monkeypatch.setattr(kernels, "ORDER", tuple(kernel for kernel in kernels.ORDER if kernel.name != left_out))
-        [reason] = [answer.reason for answer in choose.options(parse(EDGES["whole tiles"]), DEVICES["sm_80"]) if answer.kernel == "conv_separable"]
-        assert "which adds in another order" in reason
+        [reason] = [answer.reason for answer in choose.options(problem, DEVICES["sm_80"]) if answer.kernel == "conv_separable"]
+        assert reason.startswith(word) and "which adds in another order" in reason
         monkeypatch.undo()
     assert conv_direct.KERNEL.name not in conv_separable.KERNEL.adds_like
+
+
+def test_each_convolution_alone_runs_on_the_kernel_that_it_adds_like():
+    """A short depthwise convolution is quicker on tensor cores, which add its windows in another order than conv_depthwise."""
+    offered = 0
+    for problem in [parse("n1c8h3w3_k8r3s3_g8_f16+k8r1s1"), *(random_separable(seed) for seed in range(150))]:
+        for device in DEVICES.values():
+            [reason] = [answer.reason for answer in choose.options(problem, device) if answer.kernel == "conv_separable"]
+            if reason is None:
+                assert [choose.choose(part, device).name for part in problem.parts] == ["conv_depthwise", "conv_igemm_sm80"], (device.name, problem)
+                offered += 1
+    assert offered >= 100
 
 
 @needs_simulator

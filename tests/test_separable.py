@@ -207,3 +207,12 @@ def test_views_and_an_output_that_is_the_residual(layout):
     out = inputs["residual"].copy()
     assert fused(problem, {**inputs, "x": view, "residual": out}, out=out) is out
     same_bits(out, expected)
+
+
+@needs_simulator
+def test_a_part_that_no_kernel_takes_is_refused_in_one_sentence():
+    x, depthwise, pointwise = np.zeros((1, 6, 6, 2)), np.zeros((2, 3, 3, 1)), np.zeros((5, 1, 1, 2))
+    with pytest.raises(atrous.UnsupportedProblem) as refusal:
+        atrous.separable_conv2d(x, depthwise, pointwise, engine="simulated", kernel="conv_igemm_sm80")
+    said = str(refusal.value)
+    assert said.count("; expected ") == 1 and "in two declines: [conv2d] n1c2h6w6_k2r3s3_g2_f64: conv_igemm_sm80 declines: x is float64" in said

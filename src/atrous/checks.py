@@ -37,6 +37,11 @@ def named_words(operation: str, **words: Any) -> None:
             )
 
 
+def public_name(problem: Problem, name: str) -> str:
+    """Return an operand's name as a call has it."""
+    return "pointwise_weight" if name == "weight" and isinstance(problem, SeparableConv2dProblem) else name
+
+
 def check_inputs(problem: Problem, inputs: Operands) -> None:
     """Raise ProblemError unless every operand is what the problem was made for."""
     operation = operation_of(problem)
@@ -50,8 +55,7 @@ def check_inputs(problem: Problem, inputs: Operands) -> None:
             raise ProblemError(sentence(operation, "residual is given", "no residual in a pooling", "drop residual="))
         return
     for given, conv in _weights(problem):
-        word = f"{given}weight" if given or not isinstance(problem, SeparableConv2dProblem) else "pointwise_weight"
-        matches(operation, word, inputs[f"{given}weight"], conv.weight_shape, conv.dtype, ", ".join(conv.weight_layout))
+        matches(operation, public_name(problem, f"{given}weight"), inputs[f"{given}weight"], conv.weight_shape, conv.dtype, ", ".join(conv.weight_layout))
         for name in (f"{given}scale", f"{given}bias"):
             vector(operation, name, inputs.get(name), conv.k)
     if problem.residual != ("residual" in inputs):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
+from itertools import zip_longest
 from typing import Any
 
 from . import kernels
@@ -75,8 +76,8 @@ def options(problem: Problem, device: Device, kernel: str | None = None) -> list
     """Return the answer of every kernel of the operation, in ORDER: a reason, or an estimate of its time on the device.
 
     A pair may also run in two, the last of the list: as the kernels that its two problems choose alone, or with `kernel`
-    where that is one of the first's. Both ways give the same bits, so a kernel for both declines where a convolution
-    alone is chosen from those that add in another order.
+    where that is one of the first's. Both ways give the same bits, so a kernel for both declines where one of its
+    convolutions alone is chosen to run on another kernel than the one that it adds like.
     """
     operation = kernels.operation_of(problem)
     if not isinstance(problem, PAIRS):
@@ -84,12 +85,18 @@ def options(problem: Problem, device: Device, kernel: str | None = None) -> list
     alone, two = _in_two(problem, device, kernel if kernel in _names("conv2d") else None)
     answers = []
     for one in kernels.for_operation(operation):
-        reason = one.declines(problem, device)
-        other = next((name for name in alone if name not in getattr(one, "adds_like", ())), None)
-        if reason is None and other is not None:
-            reason = f"the convolution alone runs on {other}, which adds in another order, and the bits are those of the two calls"
+        reason = one.declines(problem, device) or _adds_otherwise(problem, alone, getattr(one, "adds_like", ()))
         answers.append(_answer(one, problem, device, reason))
     return [*answers, two]
+
+
+def _adds_otherwise(problem: ConvPool2dProblem | SeparableConv2dProblem, alone: tuple[str, ...], adds_like: tuple[str, ...]) -> str | None:
+    """Return which convolution of a pair alone runs on another kernel than the one that a kernel for both adds like, or None."""
+    words = ("depthwise", "1x1") if isinstance(problem, SeparableConv2dProblem) else ("convolution",)
+    for word, name, like in zip_longest(words, alone, adds_like):
+        if name != like:
+            return f"the {word} alone runs on {name}, which adds in another order, and the bits are those of the two calls"
+    return None
 
 
 def _answer(kernel: Kernel, problem: Problem, device: Device, reason: str | None) -> Choice:
@@ -105,7 +112,7 @@ def _in_two(problem: ConvPool2dProblem | SeparableConv2dProblem, device: Device,
     try:
         two = InTwo(choose(first, device, kernel), choose(second, device))
     except UnsupportedProblem as refusal:
-        return ("no kernel",), Choice("in two", str(refusal))
+        return ("no kernel",), Choice("in two", str(refusal).partition("; expected")[0])  # the rest is said of the pair
     names = (two.first.name, two.second.name)
     return names[: len(convolutions_of(problem))], _answer(two, problem, device, None)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import config
 from .arguments import WEIGHTINGS
-from .checks import check_inputs, named_words, output_axes, resize
+from .checks import check_inputs, named_words, output_axes, public_name, resize
 from .choose import Explanation, Problem, explain_problem, operation_of
 from .errors import ProblemError, sentence, shown, typed
 from .interop import Library, Operand, numpy_dtype
@@ -177,7 +177,7 @@ def execute(
         return tuple(results) if two else results[0]
     if two and (not isinstance(out, tuple) or len(out) != 2):
         raise ProblemError(sentence(operation, f"out is of type {type(out).__name__}", "a pair (values, indices)", "pass out=(y, indices)"))
-    taken, facts = dict(inputs), []
+    taken, facts = {public_name(problem, name): operand for name, operand in inputs.items()}, []
     for (name, dtype), array in zip(wanted, out if two else (out,)):
         facts.append(output(operation, library, name, array, problem.y_shape, dtype, taken, output_axes(problem)))
         taken[name] = facts[-1]

@@ -88,7 +88,7 @@ class ConvPool:
     name = "conv_pool"
     operation = "conv2d_pool2d"
     header = "atrous/kernels/conv_pool.cuh"
-    #: kernels whose sums are added in the same order
+    #: of the convolution, the kernel whose sums are added in the same order
     adds_like = (CONVOLUTION.name,)
 
     def declines(self, problem: Any, device: Device) -> str | None:

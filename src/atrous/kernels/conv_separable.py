@@ -114,7 +114,7 @@ class ConvSeparable:
     name = "conv_separable"
     operation = "separable_conv2d"
     header = "atrous/kernels/conv_separable.cuh"
-    #: kernels whose sums are added in the same order
+    #: of each of the two convolutions the kernel whose sums are added in the same order
     adds_like = (DEPTHWISE.name, CONVOLUTION.name)
 
     def declines(self, problem: Any, device: Device) -> str | None:

@@ -5,8 +5,7 @@
 //           conv_depthwise's in its order, rounded to T, the element type of x, and the outer ones conv_igemm_sm80's in
 //           its order. So the bits are those of the two kernels.
 // Layout    x, residual and y through their element strides; x by copies of 16 bytes where its channels are dense and
-// all
-//           its pixels start on them, else by elements. depthwise_weight is [R, S, C] and weight [K][C], rows of
+//           all its pixels start on them, else by elements. depthwise_weight is [R, S, C] and weight [K][C], rows of
 //           pieces.
 // Mapping   A block owns 64 output pixels of an image, 8 x 8 up to 1 x 64, and all K output channels. It goes through
 //           the channels by slices of 32, a step of the GEMM: 128 threads compute the depthwise of a slice, each of 4
@@ -15,12 +14,13 @@
 //           tile, so that what one instruction stores falls on different banks; where a tile passes the image's edge,
 //           the outputs that exist come first.
 // Shared    Twice the stages of a slice, x rounded in between and weights; twice the halo of a slice, the cells that
-// its
-//           windows hold, and its taps' weights; where each cell comes from; scales and biases. After the 4 * stride_w
-//           cells of a group of columns stands an empty one, so that neighbouring groups read different halves of the
-//           banks. At the end the sums of every warp in place of the stages. At most 96 KB.
-// Requires  16-bit floats in NHWC; K of at most kColumns; S of 3, 5 or 7 with stride_w of 1 or 2 and no dilation of
-//           columns; one filter a channel; gemm_k of one segment; padded extents below 2^30; the halo in shared memory.
+//           its windows hold, and its taps' weights; where each cell comes from; scales and biases. After the 4 *
+//           stride_w cells of a group of columns stands an empty one, so that neighbouring groups read different halves
+//           of the banks. At the end the sums of every warp in place of the stages. At most 96 KB.
+// Requires  16-bit floats in NHWC, and the depthwise's outputs of the same type; K from 1 to the columns of the largest
+//           tile, 128; S of 3, 5 or 7 with stride_w of 1 or 2 and no dilation of columns; one filter a channel; what
+//           conv_depthwise and conv_igemm_sm80 require of the two; gemm_k of one segment; padded extents below 2^30;
+//           the halo in shared memory; fewer than 2^31 blocks.
 // Cost      2 * N*P*Q * C * (R*S + K) operations. Bytes: x once and again the R - stride rows and S - stride columns
 //           between blocks, 1.56 times for 8 x 8 pixels of 3 x 3; y once; from L2 the weights for every 64 pixels.
 //           Neither written nor read again are the N*P*Q*C elements between the two.
@@ -70,11 +70,16 @@ struct SeparableBlock {
   // Columns that exist and are `phase` modulo 4.
   __device__ __forceinline__ int in_phase(int phase) const { return (columns - phase + 3) / 4; }
 
-  // The row of the GEMM's tile that an output is.
-  __device__ __forceinline__ int pixel(int row, int column) const {
-    int before = 0;
-    for (int phase = 0; phase < column % 4; ++phase) before += in_phase(phase);
-    return rows * before + row * in_phase(column % 4) + column / 4;
+  struct Output {
+    int row, column;
+  };
+
+  // The output that a row of the GEMM's tile is.
+  __device__ __forceinline__ Output output(int pixel) const {
+    int phase = 0;
+    for (; pixel >= rows * in_phase(phase); ++phase) pixel -= rows * in_phase(phase);
+    const int row = pixel / in_phase(phase);
+    return {row, 4 * (pixel - row * in_phase(phase)) + phase};
   }
 };
 
@@ -140,6 +145,17 @@ __device__ __forceinline__ void load_terms(const SeparableArguments& a, const Se
   for (int channel = threadIdx.x; channel < shared.steps * kSliceChannels; channel += Tile::kThreads) {
     if (a.depthwise_scale != nullptr) shared.scale[channel] = term(a.depthwise_scale, epilogue.scale_type, channel);
     if (a.depthwise_bias != nullptr) shared.bias[channel] = term(a.depthwise_bias, epilogue.bias_type, channel);
+  }
+}
+
+// The rows of the GEMM past the outputs that exist, in both stages: no slice writes there.
+template <class Mma, class Tile>
+__device__ __forceinline__ void clear_rows(const SeparableBlock& block, const SeparableShared<Mma, Tile>& shared) {
+  const int first = block.rows * block.columns * kStepPieces;
+  for (int piece = first + threadIdx.x; piece < Tile::kPixels * kStepPieces; piece += Tile::kThreads) {
+#pragma unroll
+    for (int stage = 0; stage < 2; ++stage)
+      store_vec(reinterpret_cast<unsigned*>(shared.stage_of(stage).x[piece]), Vec<unsigned, 4>{});
   }
 }
 
@@ -280,12 +296,13 @@ __device__ __forceinline__ void compute_slice(const SeparableArguments& a, const
 
 template <class Mma, class Tile>
 __device__ __forceinline__ void set_places(const ConvArguments& a, const SeparableBlock& block, OutputPlace* place) {
-  for (int output = threadIdx.x; output < block.rows * block.columns; output += Tile::kThreads) {
-    const int row = output / block.columns, column = output - row * block.columns;
+  for (int pixel = threadIdx.x; pixel < block.rows * block.columns; pixel += Tile::kThreads) {
+    const auto [row, column] = block.output(pixel);
+    const int p = block.first_p + row, q = block.first_q + column;
     const auto offset = [&](const int64(&stride)[4]) {
-      return block.image * stride[0] + (block.first_p + row) * stride[1] + (block.first_q + column) * stride[2];
+      return block.image * stride[0] + p * stride[1] + q * stride[2];
     };
-    place[block.pixel(row, column)] = {offset(a.y_stride), offset(a.residual_stride)};
+    place[pixel] = {offset(a.y_stride), offset(a.residual_stride)};
   }
 }
 
@@ -298,6 +315,7 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   const SeparableBlock block = SeparableBlock::of(a);
   set_cells<Tile>(a, block, shared.cells);
   load_terms(a, shared);
+  clear_rows(block, shared);
   prims::sync_block();
   const bool whole = comes_in_pieces(a.gemm.conv);
   start_slice(a, shared, 0, whole);
