@@ -265,6 +265,13 @@ def possible_plans(shape: Shape, n: int) -> Iterator[Plan]:
                     yield Plan(shape, n, channels, images, rows, group)
 
 
+def most_blocks(problem: Any) -> int:
+    """Return the blocks of the finest plan, one an item: a strip is a tile of rows, or half of an image that is no higher."""
+    shape = shape_of(problem)
+    strips = max(-(-shape.p // ROW_TILE), min(2, shape.p))
+    return int(problem.n * strips * shape.tiles * -(-shape.k // CHANNELS[-1]))
+
+
 @lru_cache(maxsize=1024)
 def plan_for(shape: Shape, n: int, device: Device, problem_bytes: int, size_of_x: int, weight_bytes: int) -> Plan:
     """Return the plan of the least estimated time among those that fit a block of the device; equal times go to fewer bytes read."""
@@ -323,7 +330,7 @@ class ConvDepthwiseLarge:
             return f"the stride is {problem.stride} and the dilation {problem.dilation}, and it takes 1"
         if problem.padding_mode != "zeros":
             return f"the padding mode is '{problem.padding_mode}', and it takes zeros"
-        most = problem.n * -(-problem.p // ROW_TILE) * shape_of(problem).tiles * -(-problem.k // CHANNELS[-1])
+        most = most_blocks(problem)
         return f"{most} blocks, one a tile, are more than a grid's {GRID_LIMIT}" if most > GRID_LIMIT else None
 
     def launch(self, problem: Any, strides: Strides | None = None, device: Device | None = None) -> Launch:
