@@ -13,6 +13,7 @@ from .depthwise import MEMORY_SHARE, depthwise_declines, multiplier_of, normal_a
 from .gemm_cost import estimates_of, moved_bytes
 from .mma_types import HALF_POLICIES, mma_declines, units_of
 from .parameters import BYTES, CPP_TYPES, ConvArguments, LargeArguments, pointer_names
+from .row_items import every_plan, resident_blocks
 
 DTYPES = tuple(HALF_POLICIES)
 LEAST_TAPS, MOST_TAPS = 9, 31  # of a filter's rows, and columns
@@ -202,9 +203,7 @@ class Plan:
 
 def resident_of(plan: Plan, device: Device) -> int:
     """Return how many blocks a multiprocessor holds at once."""
-    by_shared = device.shared_per_multiprocessor // (plan.shared_bytes + 1024)  # a block takes 1 KB more than it asked for
-    by_registers = device.registers_per_multiprocessor // (REGISTERS * plan.threads)
-    return max(1, min(by_shared, by_registers, device.threads_per_multiprocessor // plan.threads))
+    return resident_blocks(plan, REGISTERS, device)
 
 
 @dataclass(frozen=True)
@@ -339,9 +338,7 @@ class ConvDepthwiseLarge:
 
     def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
         """Yield the launches for all devices, and each with a block for every item: all give the same bits."""
-        found = [plan_of(problem, device) for device in DEVICES.values()]
-        found += [replace(plan, together=plan.items) for plan in found]
-        for plan in dict.fromkeys(found):
+        for plan in every_plan(plan_of, problem):
             yield self._launch(problem, strides, plan)
 
     def _launch(self, problem: Any, strides: Strides | None, plan: Plan) -> Launch:
