@@ -256,6 +256,8 @@ def test_filters_in_any_order(order):
         ("n1c8h29w29_k8r9s9_dil1x2_g8_f16", "the stride is (1, 1) and the dilation (1, 2), and it takes 1"),
         ("n1c8h19w19_k8r9s9_pad4_reflect_g8_f16", "the padding mode is 'reflect', and it takes zeros"),
         ("n60000000c800h90w900_k800r9s9_g800_f16", "blocks, one a tile, are more than a grid's"),
+        ("n1c1h1w2147483638_k1r9s10_pad4:4:9:0_f16", "passes 2^31 - 1 by the end of its last octet"),
+        ("n1c1h1w2147483630_k1r9s10_pad4:4:9:0_f16", None),
         ("n1100000000c8h10w9_k8r9s9_g8_f16", "2200000000 blocks, one a tile, are more than a grid's"),
         ("n1c8h19w19_k8r9s9_g8_bf16", None),
         ("n1c512h14w14_k512r27s27_pad13_g512_f16", None),

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..launch import Launch
-from .base import DEVICES, GRID_LIMIT, PIECE, Device, Strides, default_strides
+from .base import DEVICES, GRID_LIMIT, INT32_ELEMENTS, PIECE, Device, Strides, default_strides
 from .depthwise import MEMORY_SHARE, depthwise_declines, multiplier_of, normal_arguments, together_of, turns_of, window_of, x_bytes
 from .gemm_cost import estimates_of, moved_bytes
 from .mma_types import HALF_POLICIES, mma_declines, units_of
@@ -329,6 +329,9 @@ class ConvDepthwiseLarge:
             return f"the stride is {problem.stride} and the dilation {problem.dilation}, and it takes 1"
         if problem.padding_mode != "zeros":
             return f"the padding mode is '{problem.padding_mode}', and it takes zeros"
+        _, _, left, right = problem.pads
+        if problem.w + max(0, left) + max(0, right) > INT32_ELEMENTS - OCTET:
+            return f"W = {problem.w} with padding {problem.pads} passes 2^31 - 1 by the end of its last octet, and it counts columns in 32 bits"
         most = most_blocks(problem)
         return f"{most} blocks, one a tile, are more than a grid's {GRID_LIMIT}" if most > GRID_LIMIT else None
 
