@@ -31,6 +31,7 @@ struct PiecesOfGroup {
 using GroupsOf8 = PiecesOfGroup<1, 3>;
 using GroupsOf16 = PiecesOfGroup<2, 3>;
 using GroupsOf24 = PiecesOfGroup<3, 2>;
+using GroupsOf32 = PiecesOfGroup<4, 2>;
 
 // Two groups of 4 channels share a piece, and mostly a tile. Zeros among the weights would not keep an infinity of one
 // group from the other. So a tile is multiplied twice, by the x of either group alone, and each half of it is taken

@@ -1,4 +1,4 @@
-// conv_grouped: 4 to 24 channels a group in NHWC on tensor cores: rows of x stream by, and each is read once.
+// conv_grouped: 4 to 31 channels a group in NHWC on tensor cores: rows of x stream by, and each is read once.
 //
 // Computes  y[n, p, q, k] = finish(sum over r, s, c of x[n, h, w, g * C/G + c] * weight[k, r, s, c]), where
 //           h = p * stride_h - pad_top + r * dilation_h and w = q * stride_w - pad_left + s * dilation_w, in float32,
@@ -19,11 +19,12 @@
 //           it, in the same place, the weights. Pieces change places within a cell, so that ldmatrix meets no bank
 //           twice; of a stride of 2 the 8 bytes of 9 pixels that half a warp reads of GroupsOf4 do. The sums of a warp
 //           cross 2 KB of its own on their way out; scale and bias as float32.
-// Requires  sm_80; the layout NHWC; floats of 16 bits; two groups or more, of 4 to 24 channels each; 3x3 windows; the
+// Requires  sm_80; the layout NHWC; floats of 16 bits; two groups or more, of 4 to 31 channels each; 3x3 windows; the
 //           stride of a phase 1 or 2; C and K at most 2^31 - 1 - 2^16; H and W with their padding below 2^31; fewer
 //           than 2^31 items and blocks.
-// Cost      2 * N*P*Q * K * R*S * C/G operations, which take 4/3 (GroupsOf8), 1 (GroupsOf16) or 10/9 (GroupsOf24) times
-//           as many of the tensor cores, GroupsOf4 8/3; as many again as 16 columns and 8 channels are not filled.
+// Cost      2 * N*P*Q * K * R*S * C/G operations, which take 4/3 (GroupsOf8), 1 (GroupsOf16, GroupsOf32) or 10/9
+//           (GroupsOf24) times as many of the tensor cores, GroupsOf4 8/3; as many again as 16 columns and 8 channels
+//           are not filled.
 //           Bytes: weight once a block; y once; x once, and again the R - stride rows between strips and the S - stride
 //           columns between tiles.
 #pragma once
