@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,10 @@ from atrous.kernels.base import DEVICES
 from atrous.kernels.conv_grouped import KERNEL, plan_of, registers_of
 from atrous.problem import parse
 from atrous.sampling import random_grouped
+
+sys.path.insert(0, str(Path(__file__).parent / "proof"))
+
+import traffic
 
 needs_simulator = pytest.mark.skipif(simulated.available() is not None, reason=str(simulated.available()))
 HEADERS = Path(__file__).resolve().parents[1] / "csrc/include/atrous"
@@ -346,3 +351,18 @@ def test_strips_only_where_multiprocessors_would_idle():
         assert plan_of(problem, DEVICES["simulated"]).strip_rows == rows
     assert plan_of(parse("n1c128h56w56_k128r3s3_pad1_g32_f16"), DEVICES["sm_90"]).strip_rows < 56
     assert plan_of(parse("n64c128h56w56_k128r3s3_pad1_g32_f16"), DEVICES["sm_90"]).strip_rows == 56
+
+
+#: channels of a group in pieces of 16 and 8 bytes, with both strides
+HALVED = ("n1c96h30w45_k96r3s3_pad1_g8_f16", "n1c96h30w45_k96r3s3_pad1_stride2_g8_bf16", "n1c112h28w28_k112r3s3_pad1_g4_f16", "n1c80h15w16_k80r3s3_pad1_g4_f16")
+
+
+@needs_simulator
+def test_halves_of_pieces_come_once_and_leave_by_8_bytes():
+    """Sectors of x are asked for once, those of two slabs twice, and those of y two or three times; copies meet in no bank, but where even cells end."""
+    for record in traffic.records_of(list(HALVED), kernel="conv_grouped"):
+        problem = parse(record["case"])
+        least = 2 * (problem.n * problem.h * problem.w * problem.c + problem.k * 9 * 8 * -(-problem.c // problem.groups // 8)) / 32
+        assert record["global_read_sectors"] <= 1.45 * least, (record["case"], record["places"])
+        assert record["global_write_sectors"] <= 3 * 2 * problem.n * problem.p * problem.q * problem.k / 32, (record["case"], record["places"])
+        assert record["main_loop_conflicts"] <= (0.1 if "stride2" in record["case"] else 0), (record["case"], record["places"])
