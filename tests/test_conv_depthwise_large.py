@@ -256,6 +256,9 @@ def test_filters_in_any_order(order):
         ("n1c8h29w29_k8r9s9_dil1x2_g8_f16", "the stride is (1, 1) and the dilation (1, 2), and it takes 1"),
         ("n1c8h19w19_k8r9s9_pad4_reflect_g8_f16", "the padding mode is 'reflect', and it takes zeros"),
         ("n60000000c800h90w900_k800r9s9_g800_f16", "blocks, one a tile, are more than a grid's"),
+        ("n1c1h1w2147483638_k1r9s10_pad4:4:9:0_f16", "passes 2^31 - 1 by the end of its last octet"),
+        ("n1c1h1w2147483630_k1r9s10_pad4:4:9:0_f16", None),
+        ("n1100000000c8h10w9_k8r9s9_g8_f16", "2200000000 blocks, one a tile, are more than a grid's"),
         ("n1c8h19w19_k8r9s9_g8_bf16", None),
         ("n1c512h14w14_k512r27s27_pad13_g512_f16", None),
     ],
@@ -300,6 +303,14 @@ def test_every_plan_fits_its_device(device):
         assert launch.name in set(KERNEL.instances())
         met.add(plan.tile)
     assert met == set(conv_depthwise_large.TILES)
+
+
+def test_no_plan_has_more_blocks_than_are_counted():
+    """Images of few rows among them, of which a strip may be half a tile."""
+    few = [parse(f"n3c{k}h{p + 8}w{q + 8}_k{k}r9s9_g{k}_f16") for p, q, k in itertools.product((1, 2, 16, 17, 47, 300), (1, 9, 57, 449), (1, 8, 40))]
+    for problem in itertools.chain(few, drawn()):
+        plans = conv_depthwise_large.possible_plans(conv_depthwise_large.shape_of(problem), problem.n)
+        assert max(plan.items * plan.slabs for plan in plans) <= conv_depthwise_large.most_blocks(problem), problem
 
 
 def test_no_launch_is_proved_on_a_device_that_has_no_room_for_it():

@@ -13,6 +13,8 @@ void add_conv_grouped(std::vector<KernelEntry>& entries) {
   entries.push_back(ATROUS_KERNEL(conv_grouped<Float16Mma, GroupsOf16, 2>));
   entries.push_back(ATROUS_KERNEL(conv_grouped<Float16Mma, GroupsOf24, 1>));
   entries.push_back(ATROUS_KERNEL(conv_grouped<Float16Mma, GroupsOf24, 2>));
+  entries.push_back(ATROUS_KERNEL(conv_grouped<Float16Mma, GroupsOf32, 1>));
+  entries.push_back(ATROUS_KERNEL(conv_grouped<Float16Mma, GroupsOf32, 2>));
   entries.push_back(ATROUS_KERNEL(conv_grouped<Bfloat16Mma, GroupsOf4, 1>));
   entries.push_back(ATROUS_KERNEL(conv_grouped<Bfloat16Mma, GroupsOf4, 2>));
   entries.push_back(ATROUS_KERNEL(conv_grouped<Bfloat16Mma, GroupsOf8, 1>));
@@ -21,6 +23,8 @@ void add_conv_grouped(std::vector<KernelEntry>& entries) {
   entries.push_back(ATROUS_KERNEL(conv_grouped<Bfloat16Mma, GroupsOf16, 2>));
   entries.push_back(ATROUS_KERNEL(conv_grouped<Bfloat16Mma, GroupsOf24, 1>));
   entries.push_back(ATROUS_KERNEL(conv_grouped<Bfloat16Mma, GroupsOf24, 2>));
+  entries.push_back(ATROUS_KERNEL(conv_grouped<Bfloat16Mma, GroupsOf32, 1>));
+  entries.push_back(ATROUS_KERNEL(conv_grouped<Bfloat16Mma, GroupsOf32, 2>));
 }
 
 }  // namespace atrous

@@ -31,6 +31,7 @@ struct PiecesOfGroup {
 using GroupsOf8 = PiecesOfGroup<1, 3>;
 using GroupsOf16 = PiecesOfGroup<2, 3>;
 using GroupsOf24 = PiecesOfGroup<3, 2>;
+using GroupsOf32 = PiecesOfGroup<4, 2>;
 
 // Two groups of 4 channels share a piece, and mostly a tile. Zeros among the weights would not keep an infinity of one
 // group from the other. So a tile is multiplied twice, by the x of either group alone, and each half of it is taken
@@ -93,8 +94,9 @@ struct GroupedLoader {
   int each;   // channels of a group
   int first_piece;
   int copied;                // bytes at a time: 16, 8, or 0 where elements come one by one
-  int cell, lane;            // the thread's first piece of a row
-  int cell_step, lane_step;  // and from one of its pieces to the next
+  int parts;                 // of a cell that threads take: pieces, or where 8 bytes are copied halves of them
+  int cell, lane;            // the thread's first part of a row
+  int cell_step, lane_step;  // and from one of its parts to the next
   int first_w, held, cells;  // of a row of the item: where it begins, the cells that windows hold, and those staged
   int firsts;                // of those: every one, or with a stride of 2 every second one from the first on
 
@@ -108,15 +110,16 @@ struct GroupedLoader {
         copied(comes_in(16)  ? 16
                : comes_in(8) ? 8
                              : 0),
+        parts(copied == 8 ? 2 * a.cell_pieces : a.cell_pieces),
         first_w(0),
         held(0),
         cells(0),
         firsts(0) {
     const int thread = threadIdx.x, threads = blockDim.x;
-    cell = thread / a.cell_pieces;
-    lane = thread - cell * a.cell_pieces;
-    cell_step = threads / a.cell_pieces;
-    lane_step = threads - cell_step * a.cell_pieces;
+    cell = thread / parts;
+    lane = thread - cell * parts;
+    cell_step = threads / parts;
+    lane_step = threads - cell_step * parts;
     if (walk.steps > 0) measure();
   }
 
@@ -159,30 +162,33 @@ struct GroupedLoader {
     const int h = is_held ? source_coordinate(mode, first_h + below * conv.dilation_h, conv.h) : -1;
     const T* source = static_cast<const T*>(conv.x);  // [N, H, W, C] by x_stride
     if (h >= 0) source += item.image * conv.x_stride[0] + h * conv.x_stride[1];
-    int at = cell, piece = lane;
+    int at = cell, part = lane;
 #pragma unroll 1
     while (at < cells) {
       // With a stride of 2 first every second cell, then the others: neighbouring threads write neighbouring places.
       const int in_plane = at < firsts ? at : at - firsts, number = a.column_stride * in_plane + (at >= firsts);
       const int w = h >= 0 && number < held ? source_coordinate(mode, first_w + number * conv.dilation_w, conv.w) : -1;
       const int place = at < firsts ? at : in_plane + a.plane_cells;
-      load_piece(reinterpret_cast<T*>(row + grouped_place(a, place, piece) * 16), source, w, first_piece + piece);
+      const int piece = copied == 8 ? part / 2 : part, skipped = copied == 8 ? part % 2 * (kTileChannels / 2) : 0;
+      T* target = reinterpret_cast<T*>(row + grouped_place(a, place, piece) * 16);
+      load_part(target + skipped, source, w, first_piece + piece, skipped);
       at += cell_step;
-      piece += lane_step;
-      if (piece >= a.cell_pieces) {
-        piece -= a.cell_pieces;
+      part += lane_step;
+      if (part >= parts) {
+        part -= parts;
         ++at;
       }
     }
   }
 
-  // source: [W, C] by x_stride, a row of x; w: -1 where the cell is zero; piece: counted over all groups
-  __device__ __forceinline__ void load_piece(T* target, const T* source, int w, int piece) const {
+  // source: [W, C] by x_stride, a row of x; w: -1 where the cell is zero; piece: counted over all groups; skipped: its
+  // channels before the part
+  __device__ __forceinline__ void load_part(T* target, const T* source, int w, int piece, int skipped) const {
     const ConvArguments& conv = a.conv;
-    int channel = kTileChannels * piece, channels = conv.c - channel;
+    int channel = kTileChannels * piece + skipped, channels = conv.c - channel;
     if constexpr (!Groups::kHalves) {
       const int group = piece / Groups::kPieces;
-      const int first = kTileChannels * (piece - group * Groups::kPieces);
+      const int first = kTileChannels * (piece - group * Groups::kPieces) + skipped;
       channel = group * each + first;
       channels = group < conv.groups ? each - first : 0;
     }
@@ -192,7 +198,6 @@ struct GroupedLoader {
       prims::copy_async<16>(target, channels > 0 ? source : conv.x, channels > 0 ? 16 : 0);
     } else if (copied == 8) {
       prims::copy_async<8>(target, channels > 0 ? source : conv.x, channels > 0 ? 8 : 0);
-      prims::copy_async<8>(target + 4, channels > 4 ? source + 4 : conv.x, channels > 4 ? 8 : 0);
     } else {
       Vec<T, kTileChannels> values = {};
 #pragma unroll

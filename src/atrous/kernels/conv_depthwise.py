@@ -269,7 +269,7 @@ class ConvDepthwise:
 
     def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
         """Yield the launches for all devices, and each with a block for every item: all give the same bits."""
-        for plan in every_plan(plan_of(problem, device) for device in DEVICES.values()):
+        for plan in every_plan(plan_of, problem):
             yield self._launch(problem, strides, plan)
 
     def _launch(self, problem: Any, strides: Strides | None, plan: Plan[Tile]) -> Launch:

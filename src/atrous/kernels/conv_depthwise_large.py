@@ -8,11 +8,12 @@ from functools import lru_cache
 from typing import Any
 
 from ..launch import Launch
-from .base import DEVICES, GRID_LIMIT, PIECE, Device, Strides, default_strides
+from .base import DEVICES, GRID_LIMIT, INT32_ELEMENTS, PIECE, Device, Strides, default_strides
 from .depthwise import MEMORY_SHARE, depthwise_declines, multiplier_of, normal_arguments, together_of, turns_of, window_of, x_bytes
 from .gemm_cost import estimates_of, moved_bytes
 from .mma_types import HALF_POLICIES, mma_declines, units_of
 from .parameters import BYTES, CPP_TYPES, ConvArguments, LargeArguments, pointer_names
+from .row_items import every_plan, resident_blocks
 
 DTYPES = tuple(HALF_POLICIES)
 LEAST_TAPS, MOST_TAPS = 9, 31  # of a filter's rows, and columns
@@ -202,9 +203,7 @@ class Plan:
 
 def resident_of(plan: Plan, device: Device) -> int:
     """Return how many blocks a multiprocessor holds at once."""
-    by_shared = device.shared_per_multiprocessor // (plan.shared_bytes + 1024)  # a block takes 1 KB more than it asked for
-    by_registers = device.registers_per_multiprocessor // (REGISTERS * plan.threads)
-    return max(1, min(by_shared, by_registers, device.threads_per_multiprocessor // plan.threads))
+    return resident_blocks(plan, REGISTERS, device)
 
 
 @dataclass(frozen=True)
@@ -265,6 +264,13 @@ def possible_plans(shape: Shape, n: int) -> Iterator[Plan]:
                     yield Plan(shape, n, channels, images, rows, group)
 
 
+def most_blocks(problem: Any) -> int:
+    """Return the blocks of the finest plan, one an item: a strip is a tile of rows, or half of an image that is no higher."""
+    shape = shape_of(problem)
+    strips = max(-(-shape.p // ROW_TILE), min(2, shape.p))
+    return int(problem.n * strips * shape.tiles * -(-shape.k // CHANNELS[-1]))
+
+
 @lru_cache(maxsize=1024)
 def plan_for(shape: Shape, n: int, device: Device, problem_bytes: int, size_of_x: int, weight_bytes: int) -> Plan:
     """Return the plan of the least estimated time among those that fit a block of the device; equal times go to fewer bytes read."""
@@ -323,7 +329,10 @@ class ConvDepthwiseLarge:
             return f"the stride is {problem.stride} and the dilation {problem.dilation}, and it takes 1"
         if problem.padding_mode != "zeros":
             return f"the padding mode is '{problem.padding_mode}', and it takes zeros"
-        most = problem.n * -(-problem.p // ROW_TILE) * shape_of(problem).tiles * -(-problem.k // CHANNELS[-1])
+        _, _, left, right = problem.pads
+        if problem.w + max(0, left) + max(0, right) > INT32_ELEMENTS - OCTET:
+            return f"W = {problem.w} with padding {problem.pads} passes 2^31 - 1 by the end of its last octet, and it counts columns in 32 bits"
+        most = most_blocks(problem)
         return f"{most} blocks, one a tile, are more than a grid's {GRID_LIMIT}" if most > GRID_LIMIT else None
 
     def launch(self, problem: Any, strides: Strides | None = None, device: Device | None = None) -> Launch:
@@ -332,9 +341,7 @@ class ConvDepthwiseLarge:
 
     def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
         """Yield the launches for all devices, and each with a block for every item: all give the same bits."""
-        found = [plan_of(problem, device) for device in DEVICES.values()]
-        found += [replace(plan, together=plan.items) for plan in found]
-        for plan in dict.fromkeys(found):
+        for plan in every_plan(plan_of, problem):
             yield self._launch(problem, strides, plan)
 
     def _launch(self, problem: Any, strides: Strides | None, plan: Plan) -> Launch:

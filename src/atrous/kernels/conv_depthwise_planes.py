@@ -28,6 +28,7 @@ from .depthwise import (
 )
 from .gemm_cost import moved_bytes
 from .parameters import BYTES, CPP_TYPES, ConvArguments, PlaneRunsArguments, PlanesArguments, pointer_names
+from .row_items import every_plan, resident_blocks
 from .runs import Places, Runs, best_step, lanes_of
 
 THREADS, WARP = 256, 32
@@ -195,9 +196,7 @@ def plan_of(problem: Any, device: Device) -> Plan:
 
 def resident_of(plan: Plan, device: Device) -> int:
     """Return how many blocks a multiprocessor holds at once."""
-    by_shared = device.shared_per_multiprocessor // (plan.shared_bytes + 1024)  # a block takes 1 KB more than it asked for
-    by_registers = device.registers_per_multiprocessor // (REGISTERS[known_window(plan.problem)] * plan.threads)
-    return max(1, min(by_shared, by_registers, device.threads_per_multiprocessor // plan.threads, 32))
+    return resident_blocks(plan, REGISTERS[known_window(plan.problem)], device)
 
 
 def planes_arguments(problem: Any, strides: Strides, plan: Plan) -> bytes:
@@ -233,9 +232,7 @@ class ConvDepthwisePlanes:
 
     def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
         """Yield the launches for all devices, and each with a block for every item: all give the same bits."""
-        found = [plan_of(problem, device) for device in DEVICES.values()]
-        found += [replace(plan, together=plan.items) for plan in found]
-        for plan in dict.fromkeys(found):
+        for plan in every_plan(plan_of, problem):
             yield self._launch(problem, strides, plan)
 
     def _launch(self, problem: Any, strides: Strides | None, plan: Plan) -> Launch:

@@ -1,4 +1,4 @@
-"""conv_grouped: 4 to 24 channels a group in NHWC on tensor cores; rows of x stream through shared memory, and each is read once."""
+"""conv_grouped: 4 to 31 channels a group in NHWC on tensor cores; rows of x stream through shared memory, and each is read once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .packing import PackedRows, needs_packing, pack_launch, packed_rows
 from .parameters import ConvArguments, GroupedArguments, pointer_names
 from .row_items import Plan, every_plan, item_fields, most_items, plan_among, resident_blocks
 
-FEWEST_CHANNELS, MOST_CHANNELS = 4, 24
+FEWEST_CHANNELS, MOST_CHANNELS = 4, 31
 #: instructions of a warp for 16 columns of a tile beside products and their loads: a quarter of a step's copies, of its way out and of its barrier;
 #: counted by hand, no device has confirmed it
 OTHER_INSTRUCTIONS = 65
@@ -103,7 +103,7 @@ class ConvGrouped:
 
     def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
         """Yield the launches for all devices, and each with a block for every item: all give the same bits."""
-        for plan in every_plan(plan_of(problem, device) for device in DEVICES.values()):
+        for plan in every_plan(plan_of, problem):
             yield self._launch(problem, strides, plan)
 
     def _launch(self, problem: Any, strides: Strides | None, plan: Plan[Tile]) -> Launch:

@@ -14,6 +14,7 @@ from .depthwise import LANES_A_CLOCK, MEMORY_SHARE, MOST_SHARED_BYTES, SHARED_BY
 from .parameters import BYTES, CPP_TYPES, PoolArguments, PoolBandsArguments, pointer_names, pool_arguments
 from .pool import LAUNCH_SECONDS, TAPS_WORTH_SPLITTING, reduction_of
 from .pool_stream import INTEGERS, MOST_WEIGHTS, REDUCTION_NAMES, STREAMED, rows_declines, streams_declines
+from .row_items import every_plan, resident_blocks
 from .runs import Places, Runs, best_step, lanes_of
 
 THREADS, WARP = 256, 32
@@ -70,7 +71,7 @@ class Plan:
     strip_rows: int
     images: int = 1
     of_image: int = 1
-    blocks: int = 1
+    together: int = 1
 
     @property
     def inner(self) -> int:
@@ -184,14 +185,12 @@ def plan_of(problem: Any, device: Device, strides: Strides | None = None) -> Pla
         # a strip of fewer than 2 * R rows reads a third of them twice
         strips = max(plan.strips, min(plan.strips * -(-wanted // max(1, plan.items)), problem.p // (2 * problem.r)))
         plan = replace(plan, strip_rows=-(-problem.p // strips))
-    return replace(plan, blocks=together_of(plan.items, 1, resident_of(plan, device), device))
+    return replace(plan, together=together_of(plan.items, 1, resident_of(plan, device), device))
 
 
 def resident_of(plan: Plan, device: Device) -> int:
     """Return how many blocks a multiprocessor holds at once."""
-    by_shared = device.shared_per_multiprocessor // (plan.shared_bytes + 1024)  # a block takes 1 KB more than it asked for
-    by_registers = device.registers_per_multiprocessor // (REGISTERS * plan.threads)
-    return max(1, min(by_shared, by_registers, device.threads_per_multiprocessor // plan.threads, 32))
+    return resident_blocks(plan, REGISTERS, device)
 
 
 class PoolBands:
@@ -225,9 +224,7 @@ class PoolBands:
 
     def variants(self, problem: Any, strides: Strides | None = None) -> Iterator[Launch]:
         """Yield the launches for all devices, and each with a block for every item: all give the same bits."""
-        found = [plan_of(problem, device, strides) for device in DEVICES.values()]
-        found += [replace(plan, blocks=plan.items) for plan in found]
-        for plan in dict.fromkeys(found):
+        for plan in every_plan(lambda problem, device: plan_of(problem, device, strides), problem):
             yield self._launch(problem, strides, plan)
 
     def _launch(self, problem: Any, strides: Strides | None, plan: Plan) -> Launch:
@@ -243,7 +240,7 @@ class PoolBands:
         return Launch(
             name=f"{self.name}<{CPP_TYPES[problem.dtype]}, {reduction_of(problem)}>",
             header=self.header,
-            grid=(plan.blocks, 1, 1),
+            grid=(plan.together, 1, 1),
             block=(plan.threads, 1, 1),
             shared_bytes=-(-plan.shared_bytes // PIECE) * PIECE,
             parameters=bytes(PoolBandsArguments(pool=pool, image_planes=planes.of_image, by_rows=by_rows, is_whole=whole, **fields)),
@@ -267,7 +264,7 @@ class PoolBands:
             steps = rows * (per_row + OF_ROW) + OF_OUTPUT
             part_rows = -(-plan.strip_rows // plan.parts)
             steps *= 1 + max(0, p.r - p.stride[0]) / (part_rows * p.stride[0])  # rows that a part adds for its neighbours' outputs
-        more = turns_of(plan.items, 1, plan.blocks, resident_of(plan, device), device) - 1
+        more = turns_of(plan.items, 1, plan.together, resident_of(plan, device), device) - 1
         return {
             "memory": moved / (MEMORY_SHARE * device.bandwidth),
             "the ordinary units": y * steps / (LANES_A_CLOCK * device.multiprocessors * device.clock),
@@ -281,7 +278,7 @@ class PoolBands:
     def account(self, problem: Any, device: Device) -> str:
         """Return what the estimate rests on, in words."""
         plan, bounds = plan_of(problem, device), self._bounds(problem, device)
-        blocks = f"{plan.blocks} blocks, items of {plan.planes} planes and {plan.strip_rows} rows"
+        blocks = f"{plan.together} blocks, items of {plan.planes} planes and {plan.strip_rows} rows"
         return f"memory ({device.bandwidth / 1e12:.3g} TB/s) or the ordinary units, {blocks}, bound by {max(bounds, key=lambda word: bounds[word])}"
 
     def instances(self) -> Iterator[str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
-from .base import Device
+from .base import DEVICES, Device
 from .depthwise import together_of
 
 #: a longer strip reads hardly less: of 7 rows of a window 6 are read twice
@@ -32,7 +32,19 @@ class Axis:
         return cls(min(apart, outputs), apart, stride // common if most > 1 else 1, most)
 
 
-class RowTile(Protocol):
+class Block(Protocol):
+    """What a block takes of a multiprocessor."""
+
+    @property
+    def threads(self) -> int:
+        """Threads of a block."""
+
+    @property
+    def shared_bytes(self) -> int:
+        """Bytes of shared memory of a block."""
+
+
+class RowTile(Block, Protocol):
     """What a block owns of an output row."""
 
     @property
@@ -51,16 +63,9 @@ class RowTile(Protocol):
     def columns(self) -> int:
         """Output columns."""
 
-    @property
-    def threads(self) -> int:
-        """Threads of a block."""
-
-    @property
-    def shared_bytes(self) -> int:
-        """Bytes of shared memory of a block."""
-
 
 AnyTile = TypeVar("AnyTile", bound=RowTile)
+AnyPlan = TypeVar("AnyPlan")
 
 
 @dataclass(frozen=True)
@@ -83,11 +88,11 @@ class Plan(Generic[AnyTile]):
         return self.together * self.tile.slabs
 
 
-def resident_blocks(tile: RowTile, registers: int, device: Device) -> int:
-    """Return how many blocks of a tile, of so many registers a thread, a multiprocessor holds at once."""
-    by_shared = device.shared_per_multiprocessor // (tile.shared_bytes + 1024)  # a block takes 1 KB more than it asked for
-    by_registers = device.registers_per_multiprocessor // (registers * tile.threads)
-    return max(1, min(by_shared, by_registers, device.threads_per_multiprocessor // tile.threads, 32))
+def resident_blocks(block: Block, registers: int, device: Device) -> int:
+    """Return how many such blocks, of so many registers a thread, a multiprocessor holds at once."""
+    by_shared = device.shared_per_multiprocessor // (block.shared_bytes + 1024)  # a block takes 1 KB more than it asked for
+    by_registers = device.registers_per_multiprocessor // (registers * block.threads)
+    return max(1, min(by_shared, by_registers, device.threads_per_multiprocessor // block.threads, 32))
 
 
 def plan_among(tiles: list[AnyTile], problem: Any, resident_of: Callable[[AnyTile, Device], int], device: Device) -> Plan[AnyTile]:
@@ -108,10 +113,10 @@ def _plan_with(tile: AnyTile, problem: Any, resident: int, device: Device) -> Pl
     return Plan(tile, strip_rows, items, together_of(items, tile.slabs, resident, device))
 
 
-def every_plan(plans: Iterable[Plan[AnyTile]]) -> Iterator[Plan[AnyTile]]:
-    """Yield each plan once, and each with a block for every item: all give the same bits."""
-    found = list(plans)
-    found += [Plan(plan.tile, plan.strip_rows, plan.items, plan.items) for plan in found]
+def every_plan(plan_of: Callable[[Any, Device], AnyPlan], problem: Any) -> Iterator[AnyPlan]:
+    """Yield the plans for all devices, each once, and each with a block for every item: all give the same bits."""
+    found: list[Any] = [plan_of(problem, device) for device in DEVICES.values()]
+    found += [replace(plan, together=plan.items) for plan in found]
     yield from dict.fromkeys(found)
 
 

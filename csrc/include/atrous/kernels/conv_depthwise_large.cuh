@@ -12,19 +12,19 @@
 // Layout    x, weight, residual and y through their element strides; written for NHWC. x comes in pieces of 16 bytes
 //           where its channels are neighbours and aligned, else element by element.
 // Mapping   A block owns a slab of 16 or 8 channels, a warp each, for its whole life, and so reads their weights once;
-// it
-//           goes through items: some images, a strip of output rows, a group of column tiles. A warp holds the sums of
-//           kRowTiles times 16 rows, of as many images as they come from, by kTiles times 8 columns: an octet of 16
+//           it goes through items: some images, a strip of output rows, a group of column tiles. A warp holds the sums
+//           of kRowTiles times 16 rows, of as many images as they come from, by kTiles times 8 columns: an octet of 16
 //           rows that it loads meets all tiles that need it, and a piece of the band all octets. Tile by tile the sums
 //           cross shared memory, and leave as 4 channels of a pixel a thread.
 // Shared    A plane of x for each channel and image, rows of octets an odd number of pieces of 16 bytes apart; the
 //           bands of the slab, each row of taps between the zeros that all lanes need; two tiles of sums; the terms;
 //           zeros for the rows of padding, read at the place modulo 128 bytes that the row would have. So the 8 rows of
 //           a matrix fall on different banks, as do the 14 words of a band that a warp reads at a time, the sums'
-//           stores of 8 bytes and their loads.
+//           stores of 8 bytes and their loads. Taps on their way into the bands do meet, once in a block's life.
 // Requires  the layout NHWC; one channel a group, one filter a channel; float16 or bfloat16; R and S from 9 to 31;
-//           stride and dilation 1; padding with zeros; K at most 2^31 - 1 - 2^16; H and W with their padding below
-//           2^31; mma.sync and ldmatrix; fewer than 2^31 tiles of all slabs.
+//           stride and dilation 1; padding with zeros; K at most 2^31 - 1 - 2^16; H with its padding below 2^31, W with
+//           its own below 2^31 - 8, so that the last octet ends there; mma.sync and ldmatrix; fewer than 2^31 tiles of
+//           all slabs, two where one holds all rows of an image.
 // Cost      2 * N*P*Q * K * R*S operations, of which the products of a tile make 2 * 16*8 * 8*octets * (R + R % 2) for
 //           each octet that is not all padding: with "same" padding 0.7 to 2.7 times as many. Bytes: weight once a
 //           block; y once; x once, and again the R - 1 rows between strips and the S - 1 columns between groups. A slab
@@ -219,9 +219,8 @@ struct LargeOutput {
 
   // Whether the thread's channels of every pixel all exist and are neighbours in an array, aligned to their pieces.
   __device__ __forceinline__ bool has_pieces(const void* base, const int64 (&stride)[4]) const {
-    const int size = bytes_of(static_cast<DataType>(a.conv.epilogue.y_type)), bytes = piece_bytes(size, kChannels);
-    return first_k + own_channel + kChannels <= a.conv.k && is_aligned(base, bytes) && stride[3] == 1 &&
-           stride[0] * size % bytes == 0 && stride[1] * size % bytes == 0 && stride[2] * size % bytes == 0;
+    const int size = bytes_of(static_cast<DataType>(a.conv.epilogue.y_type)), first = first_k + own_channel;
+    return first + kChannels <= a.conv.k && lie_in_pieces(base, stride, size, first, kChannels);
   }
 
   // The thread's outputs of a pixel in an array.

@@ -1,12 +1,12 @@
-// conv_grouped: 4 to 24 channels a group in NHWC on tensor cores: rows of x stream by, and each is read once.
+// conv_grouped: 4 to 31 channels a group in NHWC on tensor cores: rows of x stream by, and each is read once.
 //
 // Computes  y[n, p, q, k] = finish(sum over r, s, c of x[n, h, w, g * C/G + c] * weight[k, r, s, c]), where
 //           h = p * stride_h - pad_top + r * dilation_h and w = q * stride_w - pad_left + s * dilation_w, in float32,
 //           r ascending, with the zeros of padding among the terms; g = k / (K/G) is the group of k.
 // Layout    x, residual and y through their element strides; written for NHWC. x comes by copies of 16 bytes where the
 //           channels of every group are neighbours, aligned and a multiple of 8, of 8 bytes where they are a multiple
-//           of 4, else element by element. weight as rows [K][R][S][C/G], C/G padded with zeros to pieces of 16 bytes;
-//           of GroupsOf4 [K][R][4 taps][4], the last tap zero.
+//           of 4, else element by element; y leaves and residual comes alike. weight as rows [K][R][S][C/G], C/G padded
+//           with zeros to pieces of 16 bytes; of GroupsOf4 [K][R][4 taps][4], the last tap zero.
 // Mapping   A block owns a slab of output channels for its whole life, and goes through items: an image, a strip of
 //           output rows, a tile of columns. A warp owns 32 neighbouring columns of 16 neighbouring channels, and keeps
 //           their weights in registers. Its fragments of x are read straight from the staged row: a row of an ldmatrix
@@ -19,13 +19,15 @@
 //           it, in the same place, the weights. Pieces change places within a cell, so that ldmatrix meets no bank
 //           twice; of a stride of 2 the 8 bytes of 9 pixels that half a warp reads of GroupsOf4 do. The sums of a warp
 //           cross 2 KB of its own on their way out; scale and bias as float32.
-// Requires  sm_80; the layout NHWC; floats of 16 bits; two groups or more, of 4 to 24 channels each; 3x3 windows; the
+// Requires  sm_80; the layout NHWC; floats of 16 bits; two groups or more, of 4 to 31 channels each; 3x3 windows; the
 //           stride of a phase 1 or 2; C and K at most 2^31 - 1 - 2^16; H and W with their padding below 2^31; fewer
 //           than 2^31 items and blocks.
-// Cost      2 * N*P*Q * K * R*S * C/G operations, which take 4/3 (GroupsOf8), 1 (GroupsOf16) or 10/9 (GroupsOf24) times
-//           as many of the tensor cores, GroupsOf4 8/3; as many again as 16 columns and 8 channels are not filled.
+// Cost      2 * N*P*Q * K * R*S * C/G operations, which take 4/3 (GroupsOf8), 1 (GroupsOf16, GroupsOf32) or 10/9
+//           (GroupsOf24) times as many of the tensor cores, GroupsOf4 8/3; as many again as 16 columns and 8 channels
+//           are not filled.
 //           Bytes: weight once a block; y once; x once, and again the R - stride rows between strips and the S - stride
-//           columns between tiles.
+//           columns between tiles, and sectors where slabs meet within one. Of filters that are an odd multiple of 4 a
+//           group, y leaves by 8 bytes: its sectors are asked for two or three times.
 #pragma once
 
 #include "atrous/grouped_rows.cuh"
@@ -238,14 +240,15 @@ struct GroupedSums {
 
 // Where a warp's outputs go. A lane finishes one of its tiles, of every 16th pixel two neighbouring lanes.
 struct GroupedOutput {
-  static constexpr int kCount = kTileChannels;
+  static constexpr int kCount = kTileChannels, kHalf = kCount / 2;
 
   const GroupedArguments& a;
-  float32* stage;               // [kWarpStage], shared, this warp's alone
-  const float32 *scale, *bias;  // [8] of the lane's tile, shared
-  TileChannels channels;        // of the lane's tile
-  int column;                   // the warp's first
-  bool y_whole, residual_whole;
+  float32* stage;                  // [kWarpStage], shared, this warp's alone
+  const float32 *scale, *bias;     // [8] of the lane's tile, shared
+  TileChannels channels;           // of the lane's tile
+  int column;                      // the warp's first
+  bool y_whole, residual_whole;    // the tile's channels are neighbours, aligned to their pieces
+  bool y_halved, residual_halved;  // those of its halves are
 
   __device__ __forceinline__ GroupedOutput(const GroupedArguments& a, const GroupedShared& shared,
                                            const GroupedWarp& warp, int tile, const TileChannels& channels)
@@ -255,13 +258,16 @@ struct GroupedOutput {
         bias(shared.bias + tile * kCount),
         channels(channels),
         column(warp.column),
-        y_whole(has_pieces(a.conv.y, a.conv.y_stride)),
-        residual_whole(a.conv.residual != nullptr && has_pieces(a.conv.residual, a.conv.residual_stride)) {}
+        y_whole(has_pieces(a.conv.y, a.conv.y_stride, kCount)),
+        residual_whole(a.conv.residual != nullptr && has_pieces(a.conv.residual, a.conv.residual_stride, kCount)),
+        y_halved(has_pieces(a.conv.y, a.conv.y_stride, kHalf)),
+        residual_halved(a.conv.residual != nullptr && has_pieces(a.conv.residual, a.conv.residual_stride, kHalf)) {}
 
-  // Whether the tile's channels of every pixel all exist and are neighbours in an array, aligned to their pieces.
-  __device__ __forceinline__ bool has_pieces(const void* base, const int64 (&stride)[4]) const {
-    const int size = bytes_of(static_cast<DataType>(a.conv.epilogue.y_type));
-    return channels.count == kCount && lie_in_pieces(base, stride, size, channels.first, kCount);
+  __device__ __forceinline__ DataType y_type() const { return static_cast<DataType>(a.conv.epilogue.y_type); }
+
+  // Whether so many channels, and those behind them, all exist and are neighbours in an array, aligned to their pieces.
+  __device__ __forceinline__ bool has_pieces(const void* base, const int64 (&stride)[4], int count) const {
+    return channels.count % count == 0 && lie_in_pieces(base, stride, bytes_of(y_type()), channels.first, count);
   }
 
   // pixel: of the item's row
@@ -283,9 +289,28 @@ struct GroupedOutput {
     __device__ __forceinline__ void residual(float32 (&term)[kCount]) const {
       const ConvArguments& conv = output.a.conv;
       const Neighbours at = output.place(item, row, pixel, conv.residual_stride, output.residual_whole);
-      visit_type(static_cast<DataType>(conv.epilogue.y_type), LoadNeighbours<float32, kCount>{conv.residual, at, term});
+      if (!output.residual_whole && output.residual_halved) {
+        output.load_half(at, term, 0);
+        output.load_half(at, term, kHalf);
+      } else {
+        visit_type(output.y_type(), LoadNeighbours<float32, kCount>{conv.residual, at, term});
+      }
     }
   };
+
+  // A half of the tile, from its channel `first` on, if it has that.
+  __device__ __forceinline__ void load_half(const Neighbours& at, float32 (&term)[kCount], int first) const {
+    float32 half[kHalf] = {};
+    const Neighbours own = {at.offset + first, 1, 0, kHalf, true};
+    if (first < channels.count) visit_type(y_type(), LoadNeighbours<float32, kHalf>{a.conv.residual, own, half});
+#pragma unroll
+    for (int i = 0; i < kHalf; ++i) term[first + i] = half[i];
+  }
+  __device__ __forceinline__ void store_half(const Neighbours& at, const float32 (&value)[kCount], int first) const {
+    const float32 half[kHalf] = {value[first], value[first + 1], value[first + 2], value[first + 3]};
+    const Neighbours own = {at.offset + first, 1, 0, kHalf, true};
+    if (first < channels.count) visit_type(y_type(), StoreNeighbours<float32, kHalf>{a.conv.y, own, half});
+  }
 
   // source: [8], shared
   __device__ __forceinline__ static void take(const float32* source, float32 (&value)[kCount]) {
@@ -318,7 +343,12 @@ struct GroupedOutput {
       for (int i = 0; i < kCount; ++i) value[i] += 0.0f;  // -0 is 0
       finish_values(conv, value, Terms{*this, item, row, pixel});
       const Neighbours y = place(item, row, pixel, conv.y_stride, y_whole);
-      visit_type(static_cast<DataType>(conv.epilogue.y_type), StoreNeighbours<float32, kCount>{conv.y, y, value});
+      if (!y_whole && y_halved) {
+        store_half(y, value, 0);
+        store_half(y, value, kHalf);
+      } else {
+        visit_type(y_type(), StoreNeighbours<float32, kCount>{conv.y, y, value});
+      }
     }
     prims::sync_warp();  // the stage is taken: the next row may be put into it
   }
