@@ -30,9 +30,10 @@ def test_bytes_beside_the_least(records, layer):
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-def test_main_loops_meet_on_no_bank(records, layer):
+def test_main_loops_meet_on_no_bank_but_for_a_reason(records, layer):
     record = records[str(LAYERS[layer])]
-    assert record["main_loop_conflicts"] <= 0, record["places"]
+    most, _ = traffic.REASONS.get(record["kernel"], (0.0, ""))
+    assert record["main_loop_conflicts"] <= most, record["places"]
 
 
 def test_every_class_and_layout_is_among_them():

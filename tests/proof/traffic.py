@@ -26,7 +26,7 @@ MOST_WORK = 12_000_000
 #: and no fewer than these: 64 bytes of a half-precision pixel
 LEAST_CHANNELS = 32
 #: a place with a smaller part of a launch's shared-memory instructions is none of its main loop
-MAIN_LOOP = 0.1
+MAIN_LOOP = 1 / 8
 #: class of layers -> the figure of the scoreboard with its worst ratio of bytes
 FIGURES = {
     "depthwise stride 1": "traffic_depthwise",
@@ -40,6 +40,12 @@ FIGURES = {
 
 #: class of layers -> the most bytes that a kernel may ask for, in units of the least
 CEILINGS = {"depthwise stride 1": 1.10, "pool without overlap": 1.10, "pool with overlap": 1.35}
+#: kernel -> the most bank conflicts for each instruction of its main loops on any layer of the suite, and why not 0
+REASONS = {
+    "pool_stream": (2.0, "copies of pixels narrower than 128 bytes land in banks side by side, so that reads, S for each copy, meet in none"),
+    "pool_bands": (1.25, "bands lie as in memory, and lanes that go on in another run meet those of the run before"),
+    "conv_depthwise_planes": (1.25, "bands lie as in memory, and lanes that go on in another run meet those of the run before"),
+}
 #: the device whose kernels are counted
 CHOOSING = "sm_90"
 #: windows of more rows or columns are a class of their own
@@ -70,7 +76,7 @@ class Traffic:
         return self["shared_conflicts"] / max(1, self["shared_instructions"])
 
     def main_loop_conflicts(self) -> float:
-        """Return the most conflicts for each instruction of any place with a tenth of the shared-memory instructions or more."""
+        """Return the most conflicts for each instruction of any place with MAIN_LOOP of the shared-memory instructions or more."""
         least = MAIN_LOOP * self["shared_instructions"]
         own = [sums for _, sums in self.figures["places"] if sums["shared_instructions"] >= max(1, least)]
         return max((sums["shared_conflicts"] / sums["shared_instructions"] for sums in own), default=0.0)
