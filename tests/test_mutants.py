@@ -75,8 +75,8 @@ def test_names_differ():
 
 def test_a_draw_gives_every_operator_and_file_its_turn():
     everything = mutations.every()
-    drawn = mutations.spread(everything, 320)
-    assert len(drawn) == 320 and drawn == mutations.spread(everything, 320)
+    drawn = mutations.spread(everything, 360)
+    assert len(drawn) == 360 and drawn == mutations.spread(everything, 360)
     assert {mutant.operator for mutant in drawn} == {mutant.operator for mutant in everything}
     assert {mutant.file for mutant in drawn} == {mutant.file for mutant in everything}
 

@@ -52,6 +52,7 @@ CASES = {
     "max_indices_nhwc": "n2c33h8300w8192_max_r2s3_stride2_indices_f16",
     "max_indices_of_a_plane_beyond": "n1c1h47000w93000_max_r3s3_pad1_stride2_indices_i8_nchw",
     "max_many_planes": "n70000c64h31w32_max_r2s2_f32_nchw",
+    "max_odd_channels_nhwc": "n1400000c3h23w23_max_r3s3_pad1_stride2_f16",
     "average_nhwc": "n1c64h8300w8192_avg_r3s3_pad1_stride1_f16",
     "average_nchw": "n1c64h8300w8192_avg_r3s3_pad1_stride2_f32_nchw",
     "sum_nhwc": "n1c64h8300w8192_lp1_r2s2_stride1_f32",

@@ -172,7 +172,7 @@ def count(problem: Any, kernel: str | None = None) -> tuple[str, Traffic]:
     from atrous.verify import _taps as taps_of
 
     device = choose.device_named("simulated")
-    chosen = choose.choose(problem, choose.device_named(CHOOSING), kernel)
+    chosen = choose.choose(problem, choose.device_named(CHOOSING) if kernel is None else device, kernel)
     launch = chosen.launch(problem, default_strides(problem), device)
     memory = memory_for("simulated")
     inputs = {**taps_of(problem), **testing.exact_inputs(problem)}

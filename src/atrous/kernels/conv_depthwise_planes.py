@@ -40,6 +40,7 @@ SHARES = {
     "Window3": (0.18, 0.16), "Window3Stride2": (0.13, 0.13), "Window5": (0.35, 0.30), "Window5Stride2": (0.24, 0.24), "Window7": (0.48, 0.43),
     ANY: (0.12, 0.12),
 }  # fmt: skip
+EVEN = 16  # channels of 16-bit elements whose runs begin where sectors of 32 bytes do, however large a plane is
 RUN = 4  # outputs that a thread finishes at a time
 #: outputs of an item: 16 for each thread, so that what a block does between two barriers hides what it waits there for
 ITEM_OUTPUTS = 16 * THREADS
@@ -172,7 +173,9 @@ def _planes_of(problem: Any, most: int, fits: Callable[[int], bool]) -> int:
     """Return at most so many planes that fit, in slabs of equal size: those of whole channels where they fit, else those that read a channel least often."""
     multiplier = multiplier_of(problem)
     if (channels := most_of(min(problem.c, most // multiplier), lambda count: fits(count * multiplier))) > 0:
-        return int(-(-problem.c // -(-problem.c // channels)) * multiplier)
+        size = -(-problem.c // -(-problem.c // channels))
+        even = -(-size // EVEN) * EVEN
+        return int(even if even <= channels else size // EVEN * EVEN or size) * multiplier
     # slabs that meet a channel, on average: one more for each that straddles two
     reads = {planes: (multiplier + planes - math.gcd(multiplier, planes)) / planes for planes in range(1, min(most, multiplier - 1) + 1)}
     return min((planes for planes in reads if fits(planes)), key=lambda planes: (reads[planes], planes), default=1)
