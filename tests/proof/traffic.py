@@ -44,7 +44,7 @@ CEILINGS = {"depthwise stride 1": 1.10, "pool without overlap": 1.10, "pool with
 REASONS = {
     "pool_stream": (2.0, "copies of pixels narrower than 128 bytes land in banks side by side, so that reads, S for each copy, meet in none"),
     "pool_bands": (1.25, "bands lie as in memory, and lanes that go on in another run meet those of the run before"),
-    "conv_depthwise_planes": (1.25, "bands lie as in memory, and lanes that go on in another run meet those of the run before"),
+    "conv_depthwise_planes": (1.5, "bands lie as in memory, and lanes that go on in another run meet those of the run before"),
 }
 #: the device whose kernels are counted
 CHOOSING = "sm_90"
