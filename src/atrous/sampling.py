@@ -28,7 +28,7 @@ DEPTHWISE_EVERY = 13
 #: and every so manieth one of few channels a group
 GROUPED_EVERY = 13
 #: and every so manieth one of a window that products with bands take, and whose other launches take long
-LARGE_EVERY = 104
+LARGE_EVERY = 39
 #: and every so manieth moves or adds elements
 ELEMENTWISE_EVERY = 13
 #: and every so manieth is a depthwise convolution with a 1x1 behind it
